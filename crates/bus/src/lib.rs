@@ -1,0 +1,26 @@
+//! How the rooms talk: the [`Bus`] port, its backends, and the typed [`Client`] on top.
+//!
+//! The bus carries bytes and promises little: a message is delivered at most once, in no
+//! particular order across subjects, and an answer comes before the asker's deadline or not at
+//! all. What must not be lost is stored by somebody else and sent again. What may not enter:
+//! any knowledge of what a message means, and any store.
+
+mod client;
+mod error;
+mod in_process;
+mod parcel;
+mod port;
+mod subject;
+mod trace;
+
+/// Messages of `muster.bus.v1`, generated from `proto/`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    include!("gen/muster.bus.v1.rs");
+}
+
+pub use client::{Call, Client, Events, Inbox, Received, Responder};
+pub use error::Error;
+pub use in_process::InProcess;
+pub use port::{Bus, Inbound, LogEntry, LogReader, Logged, Position, ReplyTo, Subscription};
+pub use subject::{Subject, WORKERS};

@@ -1,0 +1,45 @@
+//! Who is spoken to. Subjects carry the fleet's prefix and the version of the protocol, so that
+//! fleets share a bus and incompatible generations do not hear each other.
+
+use model::GatewayId;
+
+/// A destination on the bus.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Agents' reports, to any one worker.
+    Report,
+    /// Ended sessions, to any one worker.
+    Close,
+    /// Agents whose offers may have changed, to any one worker.
+    Reassess,
+    /// Bodies by hash, from any one worker.
+    Blob,
+    /// Signs of life, to whoever listens.
+    Presence,
+    /// The assignments changed, to whoever listens.
+    Intent,
+    /// One gateway.
+    Gateway(GatewayId),
+    /// The parcels that one process holds for fetching.
+    Parcels(String),
+}
+
+/// The queue group that workers share.
+pub const WORKERS: &str = "fleet-state";
+
+impl Subject {
+    /// The subject's text under a fleet prefix.
+    pub fn text(&self, fleet: &str) -> String {
+        let name = match self {
+            Self::Report => "fleet.report".to_owned(),
+            Self::Close => "fleet.close".to_owned(),
+            Self::Reassess => "fleet.reassess".to_owned(),
+            Self::Blob => "fleet.blob".to_owned(),
+            Self::Presence => "presence".to_owned(),
+            Self::Intent => "intent".to_owned(),
+            Self::Gateway(id) => format!("gateway.{id}"),
+            Self::Parcels(holder) => format!("parcels.{holder}"),
+        };
+        format!("{fleet}.v1.{name}")
+    }
+}

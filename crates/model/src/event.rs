@@ -1,0 +1,36 @@
+//! What happened: past facts about one agent, the difference between two of its records.
+
+/// A fact about one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// First seen.
+    Appeared,
+    /// A session claimed it.
+    Connected,
+    /// Its session ended, or it said goodbye.
+    Disconnected,
+    /// It describes itself otherwise.
+    DescriptionChanged,
+    /// It declares other capabilities.
+    CapabilitiesChanged,
+    /// Its health changed.
+    HealthChanged,
+    /// It runs another config.
+    EffectiveConfigChanged,
+    /// Its word about the remote config changed.
+    ConfigStatusChanged,
+    /// Its packages changed.
+    PackagesChanged,
+    /// Its custom capabilities changed.
+    CustomCapabilitiesChanged,
+    /// Its components changed.
+    ComponentsChanged,
+    /// Its word about connection settings changed.
+    ConnectionSettingsStatusChanged,
+    /// It is offered something else.
+    OfferChanged,
+    /// An offer went out to it.
+    ConfigDelivered,
+    /// It was asked for a full report.
+    FullStateRequested,
+}

@@ -1,0 +1,26 @@
+//! The meaning of a fleet: given an agent's record and what happened, what is the new record,
+//! the reply, and the news.
+//!
+//! ```text
+//!   record + input ──► session::step ──► record' + reply + events
+//!   description + assignments ──► assign::resolve ──► what the agent is offered
+//! ```
+//!
+//! Pure: no I/O, no tokio, no clock, no randomness; nothing iterates in hash order. Bad input
+//! from an agent is never an error here, it is a reply.
+
+pub mod assign;
+pub mod config;
+pub mod event;
+pub mod ids;
+pub mod record;
+pub mod seams;
+pub mod selector;
+pub mod summary;
+
+pub use config::{Config, ConfigHash, Revision, RevisionRef};
+pub use event::Event;
+pub use ids::{GatewayId, SessionId};
+pub use record::AgentRecord;
+pub use seams::{Clock, Random, Timestamp};
+pub use summary::AgentSummary;

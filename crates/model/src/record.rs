@@ -1,0 +1,153 @@
+//! What the fleet knows of one agent: one value, one key, one compare-and-set.
+
+use std::collections::BTreeMap;
+
+use opamp::InstanceUid;
+use opamp::v1;
+
+use crate::config::{ConfigHash, RevisionRef};
+use crate::{GatewayId, SessionId, Timestamp};
+
+/// Everything the fleet knows about one agent. One key in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentRecord {
+    /// Who it is.
+    pub instance_uid: InstanceUid,
+    /// Rises with every claim by a session; 0 until the first.
+    pub epoch: u64,
+    /// The session that holds its connection now.
+    pub owner: Option<Owner>,
+    /// Gateway of the last owner: its presence may hold a newer sequence number.
+    pub last_gateway: Option<GatewayId>,
+    /// The last report of this epoch that was taken, by the gateway's count.
+    pub n: u64,
+    /// Number of the last message stored; `None` before the first (0 is a number).
+    pub sequence_num: Option<u64>,
+    /// Whether a full report is wanted.
+    pub full_state: FullState,
+    /// AgentCapabilities as last declared.
+    pub capabilities: u64,
+    /// What the agent last said.
+    pub reported: Reported,
+    /// What it should run.
+    pub offered: Offered,
+    /// The offer that last went out.
+    pub delivered: Option<Delivered>,
+    /// Configs it reported FAILED, newest last, at most [`FAILED_HASHES_MAX`].
+    pub failed: Vec<ConfigHash>,
+    /// Superseded sessions, newest last, at most [`RECENT_SESSIONS_MAX`].
+    pub recent_sessions: Vec<SessionId>,
+    /// Its last message was a poll over plain HTTP.
+    pub polls: bool,
+    /// Address its last session or poll came from.
+    pub remote_address: String,
+    /// The operator's own labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it first spoke.
+    pub first_seen: Timestamp,
+    /// When it last spoke, as far as stored: presence knows better.
+    pub last_seen: Timestamp,
+}
+
+/// Failed hashes remembered per agent: a fleet that tries more bad configs than this on one
+/// agent may offer it the oldest again.
+pub const FAILED_HASHES_MAX: usize = 16;
+
+/// Superseded sessions remembered per agent, so that a claim of theirs that was delayed on the
+/// bus cannot steal the agent back.
+pub const RECENT_SESSIONS_MAX: usize = 8;
+
+/// The gateway and session that hold an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// Its session with the agent.
+    pub session: SessionId,
+}
+
+/// Where the server stands with asking for a full report (rules SEQ-01, SEQ-10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FullState {
+    /// Every reply asks until a full report arrives.
+    pub wanted: bool,
+    /// Requests since the numbers last advanced as they should.
+    pub asked: u32,
+    /// The agent's numbers never advance: gaps mean nothing for it.
+    pub ignores_sequence: bool,
+}
+
+/// The compressible parts of AgentToServer as last reported. The messages are the agent's own
+/// words and are kept as such.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reported {
+    /// Who and where it is.
+    pub agent_description: Option<v1::AgentDescription>,
+    /// Its health, with its components'.
+    pub health: Option<v1::ComponentHealth>,
+    /// The config it runs.
+    pub effective_config: Option<v1::EffectiveConfig>,
+    /// What became of the last remote config.
+    pub remote_config_status: Option<v1::RemoteConfigStatus>,
+    /// Its packages.
+    pub package_statuses: Option<v1::PackageStatuses>,
+    /// Its custom capabilities.
+    pub custom_capabilities: Option<v1::CustomCapabilities>,
+    /// Its components, or their hash.
+    pub available_components: Option<v1::AvailableComponents>,
+    /// What became of the last connection settings.
+    pub connection_settings_status: Option<v1::ConnectionSettingsStatus>,
+}
+
+/// What an agent should run, and which decision said so.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offered {
+    /// The config on offer; `None` means nothing is assigned and nothing is taken away.
+    pub config: Option<RevisionRef>,
+    /// Version of the assignments that decided it. Older decisions do not undo newer ones.
+    pub decision: u64,
+}
+
+/// An offer that went out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The config.
+    pub hash: ConfigHash,
+    /// Epoch it went out in.
+    pub epoch: u64,
+    /// The report whose reply carried it; 0 for a push.
+    pub n: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl AgentRecord {
+    /// An agent that has not spoken yet.
+    pub fn new(instance_uid: InstanceUid, now: Timestamp) -> Self {
+        Self {
+            instance_uid,
+            epoch: 0,
+            owner: None,
+            last_gateway: None,
+            n: 0,
+            sequence_num: None,
+            full_state: FullState::default(),
+            capabilities: 0,
+            reported: Reported::default(),
+            offered: Offered::default(),
+            delivered: None,
+            failed: Vec::new(),
+            recent_sessions: Vec::new(),
+            polls: false,
+            remote_address: String::new(),
+            labels: BTreeMap::new(),
+            first_seen: now,
+            last_seen: now,
+        }
+    }
+
+    /// Whether the agent's mask has a capability.
+    pub fn can(&self, capability: v1::AgentCapabilities) -> bool {
+        opamp::capability::has(self.capabilities, capability)
+    }
+}

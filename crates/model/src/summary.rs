@@ -1,0 +1,109 @@
+//! What lists and selectors need to know of an agent: small, since control holds the whole
+//! fleet's in memory.
+
+use std::collections::BTreeMap;
+
+use opamp::v1::KeyValue;
+
+use crate::config::{ConfigHash, RevisionRef};
+use crate::record::AgentRecord;
+use crate::{GatewayId, Timestamp};
+
+/// The short form of an [`AgentRecord`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentSummary {
+    /// Gateway that holds its session.
+    pub gateway: Option<GatewayId>,
+    /// Epoch of that session.
+    pub epoch: u64,
+    /// Its last message was a poll.
+    pub polls: bool,
+    /// Address its last session or poll came from.
+    pub remote_address: String,
+    /// AgentCapabilities.
+    pub capabilities: u64,
+    /// Attributes that identify it.
+    pub identifying_attributes: Vec<KeyValue>,
+    /// Attributes that describe it.
+    pub non_identifying_attributes: Vec<KeyValue>,
+    /// The operator's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Root of its health; `None` if never reported.
+    pub health: Option<HealthSummary>,
+    /// Its standing with remote config.
+    pub config: ConfigSummary,
+    /// When it first spoke.
+    pub first_seen: Timestamp,
+    /// When it last spoke, as far as stored.
+    pub last_seen: Timestamp,
+}
+
+/// Root of the health tree.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HealthSummary {
+    /// Up and well.
+    pub healthy: bool,
+    /// The agent's own word.
+    pub status: String,
+    /// The agent's last error.
+    pub last_error: String,
+    /// When it started, 0 if not running.
+    pub start_time_unix_nano: u64,
+}
+
+/// An agent's standing with remote config.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigSummary {
+    /// What it is offered.
+    pub offered: Option<RevisionRef>,
+    /// Decision that made the offer.
+    pub decision: u64,
+    /// Hash it last reported, as it came.
+    pub reported_hash: Vec<u8>,
+    /// RemoteConfigStatuses as it came.
+    pub status: i32,
+    /// Why it failed.
+    pub error_message: String,
+}
+
+impl ConfigSummary {
+    /// Whether the agent's word is about what it is offered now.
+    pub fn is_about_offer(&self) -> bool {
+        self.offered.as_ref().is_some_and(|offered| {
+            ConfigHash::from_slice(&self.reported_hash) == Some(offered.hash)
+        })
+    }
+}
+
+impl From<&AgentRecord> for AgentSummary {
+    fn from(record: &AgentRecord) -> Self {
+        let reported = &record.reported;
+        let description = reported.agent_description.clone().unwrap_or_default();
+        let status = reported.remote_config_status.clone().unwrap_or_default();
+        Self {
+            gateway: record.owner.as_ref().map(|owner| owner.gateway.clone()),
+            epoch: record.epoch,
+            polls: record.polls,
+            remote_address: record.remote_address.clone(),
+            capabilities: record.capabilities,
+            identifying_attributes: description.identifying_attributes,
+            non_identifying_attributes: description.non_identifying_attributes,
+            labels: record.labels.clone(),
+            health: reported.health.as_ref().map(|health| HealthSummary {
+                healthy: health.healthy,
+                status: health.status.clone(),
+                last_error: health.last_error.clone(),
+                start_time_unix_nano: health.start_time_unix_nano,
+            }),
+            config: ConfigSummary {
+                offered: record.offered.config.clone(),
+                decision: record.offered.decision,
+                reported_hash: status.last_remote_config_hash,
+                status: status.status,
+                error_message: status.error_message,
+            },
+            first_seen: record.first_seen,
+            last_seen: record.last_seen,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The real NATS and Redis for tests and tools: found, started on free ports, stopped when
+//! dropped. Nothing of Muster may enter here, and no product crate depends on it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+
+/// How long a server may take until it answers.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a starting server is tried.
+const POLL: Duration = Duration::from_millis(5);
+
+/// A server process that ends with this value. Its data directory goes with it.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    kind: Kind,
+    address: SocketAddr,
+    data: TempDir,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Nats,
+    Redis,
+}
+
+/// Where the project's own set-up (`cargo xtask services`) puts what the machine lacks.
+pub fn install_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/services")
+}
+
+/// The program to start: from the project's own set-up, else from the machine.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::iter::once(install_dir().join("bin"))
+        .chain(std::env::split_paths(&path))
+        .map(|dir| dir.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+impl Server {
+    /// Starts NATS with JetStream.
+    pub fn nats() -> anyhow::Result<Self> {
+        Self::start(Kind::Nats)
+    }
+
+    /// Starts Redis as the ledger needs it: every write on disk, nothing evicted.
+    pub fn redis() -> anyhow::Result<Self> {
+        Self::start(Kind::Redis)
+    }
+
+    /// `nats://…` or `redis://…`.
+    pub fn url(&self) -> String {
+        let scheme = match self.kind {
+            Kind::Nats => "nats",
+            Kind::Redis => "redis",
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Process id, for signals.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills the server as a crash would.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts the server again on its old port and data.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        let _ = self.kill();
+        self.child = spawn(self.kind, self.address, self.data.path())?;
+        self.wait()
+    }
+
+    fn start(kind: Kind) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let child = spawn(kind, address, data.path())?;
+        let mut server = Self {
+            child,
+            kind,
+            address,
+            data,
+        };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// Waits until the server answers its own protocol.
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{:?} ended at once: {status}", self.kind);
+            }
+            if self.answers().unwrap_or(false) {
+                return Ok(());
+            }
+            std::thread::sleep(POLL);
+        }
+        bail!(
+            "{:?} did not answer on {} in {START_TIMEOUT:?}",
+            self.kind,
+            self.address
+        )
+    }
+
+    fn answers(&self) -> anyhow::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut answer = [0; 5];
+        if self.kind == Kind::Redis {
+            stream.write_all(b"PING\r\n")?;
+        }
+        stream.read_exact(&mut answer)?;
+        Ok(answer.starts_with(b"INFO ") || answer.starts_with(b"+PONG"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn spawn(kind: Kind, address: SocketAddr, data: &Path) -> anyhow::Result<Child> {
+    let name = match kind {
+        Kind::Nats => "nats-server",
+        Kind::Redis => "redis-server",
+    };
+    let program = find(name)
+        .with_context(|| format!("{name} is not installed: run `cargo xtask services`"))?;
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let mut command = Command::new(program);
+    match kind {
+        Kind::Nats => command
+            .args(["-a", &host, "-p", &port, "-js", "-sd"])
+            .arg(data),
+        Kind::Redis => command
+            .args([
+                "--bind",
+                &host,
+                "--port",
+                &port,
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+            ])
+            .args([
+                "--appendfsync",
+                "always",
+                "--maxmemory-policy",
+                "noeviction",
+            ])
+            .args(["--enable-debug-command", "yes", "--dir"])
+            .arg(data),
+    };
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("starting {name}"))
+}

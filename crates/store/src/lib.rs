@@ -1,0 +1,21 @@
+//! What is remembered: the [`Store`] port, its backends, and the codec of every table.
+//!
+//! The only transaction is compare-and-set on one key. Records and ledger are both stores; a
+//! cluster keeps them apart. What may not enter: what a record means, and any bus.
+
+mod error;
+mod memory;
+mod port;
+pub mod tables;
+
+/// Messages of `muster.state.v1`, generated from `proto/`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+mod v1 {
+    include!("gen/muster.state.v1.rs");
+}
+
+pub use error::Error;
+pub use memory::Memory;
+pub use port::{
+    Cursor, Key, Outcome, Page, Presence, SHARDS, Store, Stored, Table, Version, Write,
+};

@@ -1,0 +1,149 @@
+//! The executable specification of a store: small, ordered, gone when it is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::ConfigHash;
+use opamp::InstanceUid;
+
+use crate::Error;
+use crate::port::{Cursor, Key, Outcome, Page, Presence, Store, Stored, Table, Version, Write};
+
+/// Entries per page of a scan.
+const PAGE: usize = 512;
+
+/// A store in memory. Cheap to clone; clones are the same store.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    values: BTreeMap<Key, Stored>,
+    blobs: BTreeMap<ConfigHash, Bytes>,
+    presence: BTreeMap<(String, InstanceUid), Presence>,
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn write(&mut self, write: Write) -> Outcome {
+        let version = self
+            .values
+            .get(&write.key)
+            .map_or(Version::ABSENT, |stored| stored.version);
+        if version != write.expected {
+            return Outcome::Conflict;
+        }
+        let version = version.next();
+        let stored = Stored {
+            version,
+            value: write.value,
+            events: write.events,
+        };
+        self.values.insert(write.key, stored);
+        Outcome::Written(version)
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error> {
+        let state = self.state();
+        Ok(keys
+            .iter()
+            .map(|key| state.values.get(key).cloned())
+            .collect())
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
+        let mut state = self.state();
+        Ok(writes.into_iter().map(|write| state.write(write)).collect())
+    }
+
+    async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error> {
+        let mut state = self.state();
+        for (key, version) in settled {
+            if let Some(stored) = state.values.get_mut(key)
+                && stored.version == *version
+            {
+                stored.events = Bytes::new();
+            }
+        }
+        Ok(())
+    }
+
+    async fn unsettled(&self, table: Table, shard: u8) -> Result<Vec<(Key, Version)>, Error> {
+        let state = self.state();
+        let mine = |key: &Key| key.table == table && key.shard() == shard;
+        let found = state
+            .values
+            .iter()
+            .filter(|(key, s)| mine(key) && !s.events.is_empty());
+        Ok(found
+            .map(|(key, stored)| (key.clone(), stored.version))
+            .collect())
+    }
+
+    async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error> {
+        let state = self.state();
+        let mine = |key: &Key| key.table == table && key.shard() == shard;
+        let after = |key: &Key| cursor.0.is_empty() || key.id > cursor.0;
+        let mut found = state
+            .values
+            .iter()
+            .filter(|(key, _)| mine(key) && after(key));
+        let entries: Vec<_> = found
+            .by_ref()
+            .take(PAGE)
+            .map(|(key, stored)| (key.clone(), stored.clone()))
+            .collect();
+        let more = found.next().is_some();
+        let next = entries
+            .last()
+            .filter(|_| more)
+            .map(|(key, _)| Cursor(key.id.clone()));
+        Ok(Page { entries, next })
+    }
+
+    async fn put_blob(&self, hash: &ConfigHash, body: Bytes) -> Result<(), Error> {
+        self.state().blobs.insert(*hash, body);
+        Ok(())
+    }
+
+    async fn get_blob(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
+        Ok(self.state().blobs.get(hash).cloned())
+    }
+
+    async fn put_presence(&self, holder: &str, seen: &[Presence]) -> Result<(), Error> {
+        let mut state = self.state();
+        for presence in seen {
+            state
+                .presence
+                .insert((holder.to_owned(), presence.instance_uid), *presence);
+        }
+        Ok(())
+    }
+
+    async fn get_presence(
+        &self,
+        asked: &[(String, InstanceUid)],
+    ) -> Result<Vec<Option<Presence>>, Error> {
+        let state = self.state();
+        Ok(asked
+            .iter()
+            .map(|key| state.presence.get(key).copied())
+            .collect())
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

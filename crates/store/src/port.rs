@@ -1,0 +1,209 @@
+//! The port: versioned values under keys, with an outbox beside them. Backends implement it and
+//! one contract suite holds them to it. [`Memory`](crate::Memory) is the executable specification.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{ConfigHash, Timestamp};
+use opamp::InstanceUid;
+
+use crate::Error;
+
+/// Shards every table is spread over. Fixed for ever: keys carry it.
+pub const SHARDS: u8 = 64;
+
+/// Compare-and-set on single keys, many at a time; blobs by hash; presence.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Reads values, in the order asked. One round trip.
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error>;
+
+    /// Writes values, in the order given, each only if its key still has the version expected.
+    /// Each write is atomic with its events; the batch is not. One round trip and one flush to
+    /// disk for all. When it returns, what it reports written is as durable as the backend is.
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error>;
+
+    /// Forgets the events of keys that still have these versions: the log has them.
+    async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error>;
+
+    /// Keys of a shard whose events are not settled, with their versions.
+    async fn unsettled(&self, table: Table, shard: u8) -> Result<Vec<(Key, Version)>, Error>;
+
+    /// Reads a shard of a table page by page, in any order; what is written meanwhile may or may
+    /// not be seen, what stays is seen at least once.
+    async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error>;
+
+    /// Keeps a body under its hash, for ever.
+    async fn put_blob(&self, hash: &ConfigHash, body: Bytes) -> Result<(), Error>;
+
+    /// The body of a hash.
+    async fn get_blob(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error>;
+
+    /// Notes agents that spoke, under the name of who says so. One command for all.
+    async fn put_presence(&self, holder: &str, seen: &[Presence]) -> Result<(), Error>;
+
+    /// What holders last said of agents, in the order asked.
+    async fn get_presence(
+        &self,
+        asked: &[(String, InstanceUid)],
+    ) -> Result<Vec<Option<Presence>>, Error>;
+
+    /// Whether the store answers and takes writes.
+    async fn ready(&self) -> Result<(), Error>;
+}
+
+/// What kind of value a key names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Agent records by instance uid.
+    Agents,
+    /// Configs by name.
+    Configs,
+    /// The assignments, one value.
+    Intent,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Table; 3] = [Table::Agents, Table::Configs, Table::Intent];
+
+    /// Its name in keys. Stored: never changed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Agents => "agents",
+            Self::Configs => "configs",
+            Self::Intent => "intent",
+        }
+    }
+}
+
+/// Names one value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// What kind of value.
+    pub table: Table,
+    /// Which one.
+    pub id: Bytes,
+}
+
+impl Key {
+    /// The key of an agent's record.
+    pub fn agent(uid: &InstanceUid) -> Self {
+        Self {
+            table: Table::Agents,
+            id: Bytes::copy_from_slice(uid.as_bytes()),
+        }
+    }
+
+    /// The key of a config.
+    pub fn config(name: &str) -> Self {
+        Self {
+            table: Table::Configs,
+            id: Bytes::copy_from_slice(name.as_bytes()),
+        }
+    }
+
+    /// The key of the assignments.
+    pub fn intent() -> Self {
+        Self {
+            table: Table::Intent,
+            id: Bytes::from_static(b"assignments"),
+        }
+    }
+
+    /// The shard it lies in: FNV-1a over the id. Stored: never changed.
+    pub fn shard(&self) -> u8 {
+        let hash = self
+            .id
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        u8::try_from(hash % u64::from(SHARDS)).expect("a remainder of 64")
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.table.name())?;
+        match InstanceUid::try_from(&self.id[..]) {
+            Ok(uid) if self.table == Table::Agents => write!(f, "{uid}"),
+            _ => write!(f, "{}", self.id.escape_ascii()),
+        }
+    }
+}
+
+/// How often a key was written, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// The version of a key that is not there.
+    pub const ABSENT: Version = Version(0);
+
+    /// The version the next write makes.
+    pub const fn next(self) -> Version {
+        Version(self.0 + 1)
+    }
+}
+
+/// A value as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its version.
+    pub version: Version,
+    /// The value.
+    pub value: Bytes,
+    /// Events of this version that the log may not have yet; empty once settled.
+    pub events: Bytes,
+}
+
+/// One compare-and-set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// What to write.
+    pub key: Key,
+    /// Version the key must have; [`Version::ABSENT`] if it must not be there.
+    pub expected: Version,
+    /// The new value.
+    pub value: Bytes,
+    /// What the log is to be told; empty for nothing. Replaces what was not settled: whoever
+    /// loads unsettled events publishes them before it writes.
+    pub events: Bytes,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; the key has this version now.
+    Written(Version),
+    /// The key has another version: load again.
+    Conflict,
+}
+
+/// Where a scan goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cursor(pub Bytes);
+
+/// A part of a scan.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// What was found.
+    pub entries: Vec<(Key, Stored)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// An agent spoke without changing anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    /// Which agent.
+    pub instance_uid: InstanceUid,
+    /// Epoch of its session; 0 if it polls.
+    pub epoch: u64,
+    /// Last sequence number answered.
+    pub sequence_num: u64,
+    /// When.
+    pub seen: Timestamp,
+}

@@ -1,0 +1,1 @@
+//! One file per table: key, value, codec, format version.
