@@ -16,6 +16,7 @@ pub mod ids;
 pub mod record;
 pub mod seams;
 pub mod selector;
+pub mod session;
 pub mod summary;
 
 pub use config::{Config, ConfigHash, Revision, RevisionRef};

@@ -1,0 +1,296 @@
+//! One step of one agent: its record and what happened, to the new record, the reply, the news.
+//!
+//! ```text
+//!   ownership (who may speak) ─► sequence (is something missing) ─► merge (what it said)
+//!     ─► assess (what it should run) ─► offer (what the reply carries)
+//! ```
+//!
+//! [`step`] never fails and never panics: whatever an agent sends is a fact about that agent.
+
+mod difference;
+#[cfg(test)]
+mod laws;
+mod merge;
+mod offer;
+mod ownership;
+mod sequence;
+#[cfg(test)]
+mod tests;
+
+use opamp::InstanceUid;
+use opamp::v1::{AgentToServer, AgentToServerFlags, ServerToAgentFlags};
+
+use crate::assign::Assignments;
+use crate::record::{AgentRecord, Owner};
+use crate::{ConfigHash, Event, RevisionRef, Timestamp};
+
+/// What happened to an agent.
+#[derive(Debug, Clone)]
+pub enum Input<'a> {
+    /// A session's first report: it claims the agent.
+    Claim {
+        /// The gateway and session that claim.
+        owner: Owner,
+        /// Last number answered, if presence knows better than the record.
+        answered: Option<u64>,
+        /// Where the session comes from.
+        remote_address: &'a str,
+        /// What the agent said.
+        message: &'a AgentToServer,
+    },
+    /// A later report of a session.
+    Report {
+        /// The session and its gateway.
+        owner: Owner,
+        /// Epoch it holds.
+        epoch: u64,
+        /// The gateway's count of reports in this session.
+        n: u64,
+        /// Last number the gateway answered in this session.
+        answered: Option<u64>,
+        /// What the agent said.
+        message: &'a AgentToServer,
+    },
+    /// A report over plain HTTP: nobody owns a poll.
+    Poll {
+        /// Last number answered, if presence knows better than the record.
+        answered: Option<u64>,
+        /// Where the poll comes from.
+        remote_address: &'a str,
+        /// What the agent said.
+        message: &'a AgentToServer,
+    },
+    /// A session ended.
+    Close {
+        /// The session and its gateway.
+        owner: Owner,
+        /// Epoch it held.
+        epoch: u64,
+        /// Last number answered in it.
+        answered: Option<u64>,
+    },
+    /// The assignments changed.
+    Assess,
+    /// A pushed offer was flushed to the session's socket.
+    Pushed {
+        /// Epoch of the session.
+        epoch: u64,
+        /// What was pushed.
+        hash: ConfigHash,
+    },
+}
+
+/// What a step may know beside the record.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// A uid nobody has, should the agent ask for one.
+    pub fresh_uid: InstanceUid,
+    /// The agent's uid was given to it by us, so it needs no other.
+    pub uid_is_ours: bool,
+    /// What operators decided; `None` while the ledger cannot be read: then offers stay as they
+    /// are and none goes out.
+    pub intent: Option<Intent<'a>>,
+}
+
+/// The operators' decisions, numbered.
+#[derive(Debug, Clone, Copy)]
+pub struct Intent<'a> {
+    /// The assignments.
+    pub assignments: &'a Assignments,
+    /// Their version.
+    pub decision: u64,
+}
+
+/// What a step decided. Nothing has happened yet: the body stores the record first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The record from now on. Equal to the one before if nothing needs storing.
+    pub record: AgentRecord,
+    /// What changed.
+    pub events: Vec<Event>,
+    /// What to answer.
+    pub outcome: Outcome,
+}
+
+/// The answer to an input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Tell the agent.
+    Reply(Reply),
+    /// Tell the gateway that its session is no longer the owner.
+    Stale,
+    /// Nobody waits for an answer.
+    Silence,
+}
+
+/// What the agent is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reply {
+    /// Epoch the session holds from now on; 0 without one.
+    pub epoch: u64,
+    /// ServerToAgentFlags.
+    pub flags: u64,
+    /// Config to offer.
+    pub offer: Option<RevisionRef>,
+    /// The uid the agent is to use from now on.
+    pub new_instance_uid: Option<InstanceUid>,
+}
+
+/// The step. Equal inputs give equal results.
+pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> Step {
+    let mut record = before.clone();
+    let outcome = match message(input) {
+        // The uid it sends is temporary, maybe shared: no record is made or touched for it.
+        Some(message) if requests_uid(message) && !context.uid_is_ours => {
+            Outcome::Reply(identification(context.fresh_uid))
+        }
+        // Goodbye from somebody never met.
+        Some(message) if message.agent_disconnect.is_some() && before.sequence_num.is_none() => {
+            Outcome::Reply(Reply::default())
+        }
+        _ => apply(&mut record, input, context),
+    };
+    if record != *before && message(input).is_some() {
+        record.last_seen = context.now;
+    }
+    let events = difference::events(before, &record);
+    Step {
+        record,
+        events,
+        outcome,
+    }
+}
+
+fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> Outcome {
+    match input {
+        Input::Claim {
+            owner,
+            answered,
+            remote_address,
+            message,
+        } => {
+            let answered = answered.or(record.sequence_num);
+            ownership::claim(record, owner, |record, epoch| {
+                (*remote_address).clone_into(&mut record.remote_address);
+                told(record, message, answered, epoch, context)
+            })
+        }
+        Input::Report {
+            owner,
+            epoch,
+            n,
+            answered,
+            message,
+        } => ownership::report(record, owner, *epoch, *n, |record| {
+            told(record, message, *answered, *epoch, context)
+        }),
+        Input::Poll {
+            answered,
+            remote_address,
+            message,
+        } => {
+            record.polls = true;
+            record.owner = None;
+            (*remote_address).clone_into(&mut record.remote_address);
+            Outcome::Reply(polled(record, message, *answered, context))
+        }
+        Input::Close {
+            owner,
+            epoch,
+            answered,
+        } => {
+            ownership::close(record, owner, *epoch, *answered);
+            Outcome::Silence
+        }
+        Input::Assess => {
+            offer::assess(record, context.intent);
+            Outcome::Silence
+        }
+        Input::Pushed { epoch, hash } => {
+            offer::pushed(record, *epoch, *hash, context.now);
+            Outcome::Silence
+        }
+    }
+}
+
+fn message<'a>(input: &Input<'a>) -> Option<&'a AgentToServer> {
+    match input {
+        Input::Claim { message, .. }
+        | Input::Report { message, .. }
+        | Input::Poll { message, .. } => Some(message),
+        Input::Close { .. } | Input::Assess | Input::Pushed { .. } => None,
+    }
+}
+
+/// The config to push to an agent's session now, if it lacks what it is offered.
+pub fn to_push(record: &AgentRecord) -> Option<&RevisionRef> {
+    record.owner.as_ref()?;
+    offer::outstanding(record)
+}
+
+/// Whether a message asks for a uid.
+pub fn requests_uid(message: &AgentToServer) -> bool {
+    message.flags & AgentToServerFlags::RequestInstanceUid as u64 != 0
+}
+
+/// The answer to an agent that wants a uid. With a full report asked for in the same breath, it
+/// uses its new uid at once.
+pub fn identification(fresh_uid: InstanceUid) -> Reply {
+    Reply {
+        flags: ServerToAgentFlags::ReportFullState as u64,
+        new_instance_uid: Some(fresh_uid),
+        ..Default::default()
+    }
+}
+
+/// A poll changes the record only by what it says: its number alone is kept by presence.
+fn polled(
+    record: &mut AgentRecord,
+    message: &AgentToServer,
+    answered: Option<u64>,
+    context: &Context<'_>,
+) -> Reply {
+    let before = record.clone();
+    let expected = answered.or(record.sequence_num);
+    let reply = told(record, message, expected, 0, context);
+    let number = record.sequence_num;
+    record.sequence_num = before.sequence_num;
+    if *record != before {
+        record.sequence_num = number;
+    }
+    reply
+}
+
+/// The agent said something to somebody who may listen.
+fn told(
+    record: &mut AgentRecord,
+    message: &AgentToServer,
+    answered: Option<u64>,
+    epoch: u64,
+    context: &Context<'_>,
+) -> Reply {
+    let reply = Reply {
+        epoch,
+        ..Default::default()
+    };
+    if message.agent_disconnect.is_some() {
+        record.sequence_num = Some(message.sequence_num);
+        record.polls = false;
+        ownership::release(record);
+        return reply;
+    }
+    let sequence = sequence::judge(record, message, answered);
+    merge::merge(record, message, sequence);
+    record.sequence_num = Some(message.sequence_num);
+    let flags = sequence::ask(record, message, sequence);
+    offer::note_failure(record);
+    offer::assess(record, context.intent);
+    let offer = offer::reply(record, message, epoch, context);
+    Reply {
+        flags,
+        offer,
+        ..reply
+    }
+}

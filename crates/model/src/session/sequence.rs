@@ -1,0 +1,84 @@
+//! Sequence numbers: has the server missed something, and is it worth asking (rules SEQ-01 to
+//! SEQ-10, W3). Numbers are hints: clients repeat them, skip them, or never move them.
+
+use opamp::v1::{AgentCapabilities, AgentToServer, ServerToAgentFlags};
+
+use super::merge::changes_nothing;
+use crate::record::AgentRecord;
+
+/// Requests for a full report without one that fits, before they stop.
+const ASKS_MAX: u32 = 3;
+
+/// How a message follows what was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sequence {
+    /// The first message ever of this agent.
+    pub(super) unknown: bool,
+    /// The number is the next one.
+    pub(super) advanced: bool,
+    /// The number is neither the next one nor that of a repeated message.
+    pub(super) gap: bool,
+    /// Everything an agent of these capabilities reports is in the message.
+    pub(super) complete: bool,
+}
+
+/// Compares a message with the last number answered.
+pub(super) fn judge(
+    record: &AgentRecord,
+    message: &AgentToServer,
+    answered: Option<u64>,
+) -> Sequence {
+    let advanced = answered.is_none_or(|last| message.sequence_num == last.wrapping_add(1));
+    let repeat = answered == Some(message.sequence_num) && changes_nothing(record, message);
+    Sequence {
+        unknown: answered.is_none(),
+        advanced,
+        gap: !advanced && !repeat,
+        complete: is_complete(message, record.capabilities),
+    }
+}
+
+/// Flags for the reply, and what is remembered of having asked.
+pub(super) fn ask(record: &mut AgentRecord, message: &AgentToServer, sequence: Sequence) -> u64 {
+    let full = message.agent_description.is_some();
+    let state = &mut record.full_state;
+    if sequence.gap {
+        // By the letter a gap asks for everything, even where the message looks complete.
+        state.wanted |= !state.ignores_sequence;
+    } else if full {
+        state.wanted = false;
+    } else if record.reported.agent_description.is_none() {
+        state.wanted = true;
+    }
+    if full && sequence.advanced {
+        state.asked = 0;
+        state.ignores_sequence = false;
+    }
+    if state.wanted && state.asked >= ASKS_MAX {
+        // It was asked and its numbers still do not fit: asking again would never end.
+        state.wanted = false;
+        state.ignores_sequence = sequence.gap;
+    }
+    if !state.wanted {
+        return 0;
+    }
+    state.asked += 1;
+    ServerToAgentFlags::ReportFullState as u64
+}
+
+/// Whether a message holds every part that its capabilities promise.
+fn is_complete(message: &AgentToServer, known_capabilities: u64) -> bool {
+    use AgentCapabilities as Bit;
+    let mask = if message.capabilities == 0 {
+        known_capabilities
+    } else {
+        message.capabilities
+    };
+    let promised = |bit: Bit| opamp::capability::has(mask, bit);
+    message.agent_description.is_some()
+        && (!promised(Bit::ReportsHealth) || message.health.is_some())
+        && (!promised(Bit::ReportsEffectiveConfig) || message.effective_config.is_some())
+        && (!promised(Bit::ReportsRemoteConfig) || message.remote_config_status.is_some())
+        && (!promised(Bit::ReportsPackageStatuses) || message.package_statuses.is_some())
+        && (!promised(Bit::ReportsAvailableComponents) || message.available_components.is_some())
+}
