@@ -113,7 +113,7 @@ fn satisfiable<'a>(tests: impl Iterator<Item = &'a Test>) -> bool {
         }
     }
     let none_left = allowed.is_some_and(|allowed| allowed.is_subset(&denied));
-    !(exists && absent) && !none_left
+    !(none_left || exists && absent)
 }
 
 #[cfg(test)]
