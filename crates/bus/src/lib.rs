@@ -7,6 +7,7 @@
 
 mod client;
 mod error;
+pub mod event;
 mod in_process;
 mod parcel;
 mod port;

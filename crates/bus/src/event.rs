@@ -1,0 +1,250 @@
+//! Events of the log, between model and wire. Written by workers, read by views; both must agree,
+//! so both use this.
+
+use bytes::Bytes;
+use model::summary::{AgentSummary, ConfigSummary, HealthSummary};
+use model::{ConfigHash, Event, GatewayId, RevisionRef, Timestamp};
+use opamp::InstanceUid;
+use prost::Message as _;
+
+use crate::v1::agent_event::Kind;
+use crate::v1::{self, AgentEvent};
+
+/// Version of the event format.
+const FORMAT: u32 = 1;
+
+/// An event as a reader has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Which agent.
+    pub instance_uid: InstanceUid,
+    /// Version of the record that the commit made.
+    pub version: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What happened. Kinds of a newer writer are left out.
+    pub events: Vec<Event>,
+    /// The agent from then on; `None` if it was deleted.
+    pub summary: Option<AgentSummary>,
+}
+
+/// Encodes what one commit did.
+pub fn encode(
+    uid: &InstanceUid,
+    version: u64,
+    at: Timestamp,
+    events: &[Event],
+    summary: &AgentSummary,
+) -> Bytes {
+    let event = AgentEvent {
+        format: FORMAT,
+        instance_uid: uid.as_bytes().to_vec().into(),
+        version,
+        at_unix_ms: at.0,
+        kinds: events.iter().map(|event| kind(*event).into()).collect(),
+        summary: Some(to_wire(summary)),
+    };
+    event.encode_to_vec().into()
+}
+
+/// Reads an event; `None` if its uid or format is unknown.
+pub fn decode(event: AgentEvent) -> Option<Told> {
+    if event.format != FORMAT {
+        return None;
+    }
+    Some(Told {
+        instance_uid: InstanceUid::try_from(&event.instance_uid[..]).ok()?,
+        version: event.version,
+        at: Timestamp(event.at_unix_ms),
+        events: event.kinds().filter_map(known).collect(),
+        summary: event.summary.map(from_wire),
+    })
+}
+
+/// Every event and its kind on the wire.
+const KINDS: [(Event, Kind); 15] = [
+    (Event::Appeared, Kind::Appeared),
+    (Event::Connected, Kind::Connected),
+    (Event::Disconnected, Kind::Disconnected),
+    (Event::DescriptionChanged, Kind::DescriptionChanged),
+    (Event::CapabilitiesChanged, Kind::CapabilitiesChanged),
+    (Event::HealthChanged, Kind::HealthChanged),
+    (Event::EffectiveConfigChanged, Kind::EffectiveConfigChanged),
+    (Event::ConfigStatusChanged, Kind::ConfigStatusChanged),
+    (Event::PackagesChanged, Kind::PackagesChanged),
+    (
+        Event::CustomCapabilitiesChanged,
+        Kind::CustomCapabilitiesChanged,
+    ),
+    (Event::ComponentsChanged, Kind::ComponentsChanged),
+    (
+        Event::ConnectionSettingsStatusChanged,
+        Kind::ConnectionSettingsStatusChanged,
+    ),
+    (Event::OfferChanged, Kind::OfferChanged),
+    (Event::ConfigDelivered, Kind::ConfigDelivered),
+    (Event::FullStateRequested, Kind::FullStateRequested),
+];
+
+fn kind(event: Event) -> Kind {
+    KINDS
+        .iter()
+        .find(|(known, _)| *known == event)
+        .map_or(Kind::Unspecified, |(_, kind)| *kind)
+}
+
+fn known(kind: Kind) -> Option<Event> {
+    KINDS
+        .iter()
+        .find(|(_, known)| *known == kind)
+        .map(|(event, _)| *event)
+}
+
+fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
+    let config = &summary.config;
+    let offered = config.offered.as_ref();
+    v1::AgentSummary {
+        gateway_id: summary
+            .gateway
+            .as_ref()
+            .map_or(String::new(), ToString::to_string),
+        epoch: summary.epoch,
+        polls: summary.polls,
+        capabilities: summary.capabilities,
+        identifying_attributes: summary.identifying_attributes.clone(),
+        non_identifying_attributes: summary.non_identifying_attributes.clone(),
+        labels: summary.labels.clone(),
+        health: summary
+            .health
+            .as_ref()
+            .map(|health| v1::agent_summary::Health {
+                healthy: health.healthy,
+                status: health.status.clone(),
+                last_error: health.last_error.clone(),
+                start_time_unix_nano: health.start_time_unix_nano,
+            }),
+        config: Some(v1::agent_summary::Config {
+            name: offered.map_or(String::new(), |offered| offered.config.clone()),
+            revision: offered.map_or(0, |offered| offered.revision),
+            offered_hash: offered.map_or(Bytes::new(), |offered| offered.hash.0.to_vec().into()),
+            reported_hash: config.reported_hash.clone().into(),
+            status: config.status,
+            error_message: config.error_message.clone(),
+            decision: config.decision,
+        }),
+        first_seen_unix_ms: summary.first_seen.0,
+        last_seen_unix_ms: summary.last_seen.0,
+        remote_address: summary.remote_address.clone(),
+    }
+}
+
+fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
+    let config = summary.config.unwrap_or_default();
+    let hash = ConfigHash::from_slice(&config.offered_hash);
+    AgentSummary {
+        gateway: (!summary.gateway_id.is_empty()).then(|| GatewayId::new(&summary.gateway_id)),
+        epoch: summary.epoch,
+        polls: summary.polls,
+        remote_address: summary.remote_address,
+        capabilities: summary.capabilities,
+        identifying_attributes: summary.identifying_attributes,
+        non_identifying_attributes: summary.non_identifying_attributes,
+        labels: summary.labels,
+        health: summary.health.map(|health| HealthSummary {
+            healthy: health.healthy,
+            status: health.status,
+            last_error: health.last_error,
+            start_time_unix_nano: health.start_time_unix_nano,
+        }),
+        config: ConfigSummary {
+            offered: hash.map(|hash| RevisionRef {
+                config: config.name,
+                revision: config.revision,
+                hash,
+            }),
+            decision: config.decision,
+            reported_hash: config.reported_hash.to_vec(),
+            status: config.status,
+            error_message: config.error_message,
+        },
+        first_seen: Timestamp(summary.first_seen_unix_ms),
+        last_seen: Timestamp(summary.last_seen_unix_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opamp::v1::{AgentDescription, AnyValue, ComponentHealth, KeyValue, any_value::Value};
+
+    use super::*;
+    use model::AgentRecord;
+    use model::record::{Offered, Owner};
+
+    fn record() -> AgentRecord {
+        let mut record = AgentRecord::new(InstanceUid::from_bytes([3; 16]), Timestamp(7));
+        record.epoch = 4;
+        record.owner = Some(Owner {
+            gateway: GatewayId::new("gw-1"),
+            session: model::SessionId([1; 16]),
+        });
+        record.capabilities = 0x1003;
+        let value = Some(AnyValue {
+            value: Some(Value::IntValue(4)),
+        });
+        record.reported.agent_description = Some(AgentDescription {
+            identifying_attributes: vec![KeyValue {
+                key: "a".to_owned(),
+                value,
+            }],
+            ..Default::default()
+        });
+        record.reported.health = Some(ComponentHealth {
+            healthy: true,
+            status: "up".to_owned(),
+            ..Default::default()
+        });
+        let hash = ConfigHash([9; 32]);
+        let config = Some(RevisionRef {
+            config: "c".to_owned(),
+            revision: 2,
+            hash,
+        });
+        record.offered = Offered {
+            config,
+            decision: 11,
+        };
+        record.labels.insert("env".to_owned(), "prod".to_owned());
+        record
+    }
+
+    #[test]
+    fn everything_told_is_heard() {
+        let record = record();
+        let summary = AgentSummary::from(&record);
+        let events: Vec<Event> = KINDS.iter().map(|(event, _)| *event).collect();
+        let bytes = encode(&record.instance_uid, 5, Timestamp(8), &events, &summary);
+        let told = decode(AgentEvent::decode(bytes).unwrap()).unwrap();
+        let instance_uid = record.instance_uid;
+        let (version, at, summary) = (5, Timestamp(8), Some(summary));
+        assert_eq!(
+            told,
+            Told {
+                instance_uid,
+                version,
+                at,
+                events,
+                summary
+            }
+        );
+    }
+
+    #[test]
+    fn unknown_formats_are_not_guessed_at() {
+        let event = AgentEvent {
+            format: 2,
+            instance_uid: vec![1; 16].into(),
+            ..Default::default()
+        };
+        assert_eq!(decode(event), None);
+    }
+}
