@@ -1,0 +1,327 @@
+//! Table `agents`: instance uid → all that is known of the agent.
+
+use bytes::Bytes;
+use model::record::{Delivered, FullState, Offered, Owner, Reported};
+use model::{AgentRecord, ConfigHash, GatewayId, RevisionRef, SessionId, Timestamp};
+use opamp::InstanceUid;
+
+use super::{Loaded, corrupt, read, write};
+use crate::v1::agent_record as wire;
+use crate::{Error, Key, v1};
+
+/// Newest format understood.
+const FORMAT: u32 = 1;
+/// Highest field number of `muster.state.v1.AgentRecord`.
+const FIELDS: u32 = 19;
+
+/// The bytes of a record.
+pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
+    write(&to_wire(record.clone()), unknown)
+}
+
+/// The record in these bytes.
+pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<AgentRecord>, Error> {
+    let (message, unknown) = read(key, bytes, FIELDS, |m: &v1::AgentRecord| m.format, FORMAT)?;
+    let value = from_wire(message).map_err(|reason| corrupt(key, reason))?;
+    Ok(Loaded { value, unknown })
+}
+
+fn to_wire(record: AgentRecord) -> v1::AgentRecord {
+    let reported = record.reported;
+    v1::AgentRecord {
+        format: FORMAT,
+        instance_uid: record.instance_uid.as_bytes().to_vec(),
+        epoch: record.epoch,
+        owner: record.owner.map(|owner| wire::Owner {
+            gateway_id: owner.gateway.to_string(),
+            session_id: owner.session.0.to_vec(),
+        }),
+        last_gateway_id: record
+            .last_gateway
+            .map_or(String::new(), |gateway| gateway.to_string()),
+        n: record.n,
+        sequence_num: record.sequence_num,
+        full_state: Some(wire::FullState {
+            wanted: record.full_state.wanted,
+            asked: record.full_state.asked,
+            ignores_sequence: record.full_state.ignores_sequence,
+        }),
+        capabilities: record.capabilities,
+        reported: Some(wire::Reported {
+            agent_description: reported.agent_description,
+            health: reported.health,
+            effective_config: reported.effective_config,
+            remote_config_status: reported.remote_config_status,
+            package_statuses: reported.package_statuses,
+            custom_capabilities: reported.custom_capabilities,
+            available_components: reported.available_components,
+            connection_settings_status: reported.connection_settings_status,
+        }),
+        offered: Some(offered_to_wire(record.offered)),
+        delivered: record.delivered.map(|delivered| wire::Delivered {
+            config_hash: delivered.hash.0.to_vec(),
+            epoch: delivered.epoch,
+            n: delivered.n,
+            at_unix_ms: delivered.at.0,
+        }),
+        failed_config_hashes: record
+            .failed
+            .into_iter()
+            .map(|hash| hash.0.to_vec())
+            .collect(),
+        recent_session_ids: record
+            .recent_sessions
+            .into_iter()
+            .map(|id| id.0.to_vec())
+            .collect(),
+        polls: record.polls,
+        remote_address: record.remote_address,
+        labels: record.labels,
+        first_seen_unix_ms: record.first_seen.0,
+        last_seen_unix_ms: record.last_seen.0,
+    }
+}
+
+fn offered_to_wire(offered: Offered) -> wire::Offered {
+    let config = offered.config;
+    wire::Offered {
+        config_revision: config.as_ref().map_or(0, |config| config.revision),
+        config_hash: config
+            .as_ref()
+            .map_or(Vec::new(), |config| config.hash.0.to_vec()),
+        config_name: config.map_or(String::new(), |config| config.config),
+        decision: offered.decision,
+    }
+}
+
+fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
+    let instance_uid =
+        InstanceUid::try_from(&message.instance_uid[..]).map_err(|error| error.to_string())?;
+    let reported = message.reported.unwrap_or_default();
+    let full_state = message.full_state.unwrap_or_default();
+    let gateway = |id: String| (!id.is_empty()).then(|| GatewayId::new(&id));
+    Ok(AgentRecord {
+        instance_uid,
+        epoch: message.epoch,
+        owner: message.owner.map(owner).transpose()?,
+        last_gateway: gateway(message.last_gateway_id),
+        n: message.n,
+        sequence_num: message.sequence_num,
+        full_state: FullState {
+            wanted: full_state.wanted,
+            asked: full_state.asked,
+            ignores_sequence: full_state.ignores_sequence,
+        },
+        capabilities: message.capabilities,
+        reported: Reported {
+            agent_description: reported.agent_description,
+            health: reported.health,
+            effective_config: reported.effective_config,
+            remote_config_status: reported.remote_config_status,
+            package_statuses: reported.package_statuses,
+            custom_capabilities: reported.custom_capabilities,
+            available_components: reported.available_components,
+            connection_settings_status: reported.connection_settings_status,
+        },
+        offered: offered(message.offered.unwrap_or_default())?,
+        delivered: message.delivered.map(delivered).transpose()?,
+        failed: message
+            .failed_config_hashes
+            .iter()
+            .map(|h| hash(h))
+            .collect::<Result<_, _>>()?,
+        recent_sessions: message
+            .recent_session_ids
+            .iter()
+            .map(|id| session(id))
+            .collect::<Result<_, _>>()?,
+        polls: message.polls,
+        remote_address: message.remote_address,
+        labels: message.labels,
+        first_seen: Timestamp(message.first_seen_unix_ms),
+        last_seen: Timestamp(message.last_seen_unix_ms),
+    })
+}
+
+fn owner(message: wire::Owner) -> Result<Owner, String> {
+    let gateway = GatewayId::new(&message.gateway_id);
+    Ok(Owner {
+        gateway,
+        session: session(&message.session_id)?,
+    })
+}
+
+fn offered(message: wire::Offered) -> Result<Offered, String> {
+    let config = if message.config_hash.is_empty() {
+        None
+    } else {
+        let (config, revision) = (message.config_name, message.config_revision);
+        Some(RevisionRef {
+            config,
+            revision,
+            hash: hash(&message.config_hash)?,
+        })
+    };
+    Ok(Offered {
+        config,
+        decision: message.decision,
+    })
+}
+
+fn delivered(message: wire::Delivered) -> Result<Delivered, String> {
+    Ok(Delivered {
+        hash: hash(&message.config_hash)?,
+        epoch: message.epoch,
+        n: message.n,
+        at: Timestamp(message.at_unix_ms),
+    })
+}
+
+pub(super) fn hash(bytes: &[u8]) -> Result<ConfigHash, String> {
+    ConfigHash::from_slice(bytes)
+        .ok_or_else(|| format!("a config hash is 32 bytes, got {}", bytes.len()))
+}
+
+fn session(bytes: &[u8]) -> Result<SessionId, String> {
+    let id = bytes.try_into();
+    id.map(SessionId)
+        .map_err(|_| format!("a session id is 16 bytes, got {}", bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use opamp::v1::*;
+    use proptest::collection::{btree_map, vec};
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn reported()(
+            name in of("[a-z]{0,8}"), healthy in of(any::<bool>()),
+            body in of(vec(any::<u8>(), 0..32)), status in of((vec(any::<u8>(), 0..33), 0..5)),
+            version in of("[0-9.]{1,5}"), custom in of(vec("[a-z.]{1,9}", 0..3)),
+            digest in of(vec(any::<u8>(), 0..9)), settings in of(0..4),
+        ) -> Reported {
+            let text = |name: String| KeyValue {
+                key: name.clone(),
+                value: Some(AnyValue { value: Some(any_value::Value::StringValue(name)) }),
+            };
+            Reported {
+                agent_description: name.map(|name| AgentDescription {
+                    identifying_attributes: vec![text(name)],
+                    ..Default::default()
+                }),
+                health: healthy.map(|healthy| ComponentHealth { healthy, ..Default::default() }),
+                effective_config: body.map(|body| {
+                    let file = AgentConfigFile { body: body.into(), ..Default::default() };
+                    let config_map = [(String::new(), file)].into();
+                    EffectiveConfig { config_map: Some(AgentConfigMap { config_map }) }
+                }),
+                remote_config_status: status.map(|(last_remote_config_hash, status)| {
+                    let error_message = String::new();
+                    RemoteConfigStatus { last_remote_config_hash, status, error_message }
+                }),
+                package_statuses: version.map(|version| PackageStatuses {
+                    error_message: version,
+                    ..Default::default()
+                }),
+                custom_capabilities: custom.map(|capabilities| CustomCapabilities { capabilities }),
+                available_components: digest
+                    .map(|hash| AvailableComponents { hash, ..Default::default() }),
+                connection_settings_status: settings
+                    .map(|status| ConnectionSettingsStatus { status, ..Default::default() }),
+            }
+        }
+    }
+
+    prop_compose! {
+        fn record()(
+            reported in reported(), epoch in any::<u64>(), owner in of(any::<[u8; 16]>()),
+            last in of("[a-z0-9-]{1,9}"), n in any::<u64>(), sequence_num in of(any::<u64>()),
+            full in (any::<bool>(), any::<u32>(), any::<bool>()), capabilities in any::<u64>(),
+            offered in of((any::<[u8; 32]>(), "[a-z]{1,9}", 1_u64..)), decision in any::<u64>(),
+            delivered in of((any::<[u8; 32]>(), any::<u64>(), any::<u64>())),
+            lists in (vec(any::<[u8; 32]>(), 0..4), vec(any::<[u8; 16]>(), 0..4)),
+            labels in btree_map("[a-z]{1,5}", "[a-z]{0,5}", 0..3),
+            polls in any::<bool>(), seen in any::<(u64, u64)>(),
+        ) -> AgentRecord {
+            let (wanted, asked, ignores_sequence) = full;
+            AgentRecord {
+                instance_uid: InstanceUid::from_bytes([7; 16]),
+                epoch,
+                owner: owner.map(|session| Owner {
+                    gateway: GatewayId::new("gw-1"),
+                    session: SessionId(session),
+                }),
+                last_gateway: last.map(|id| GatewayId::new(&id)),
+                n,
+                sequence_num,
+                full_state: FullState { wanted, asked, ignores_sequence },
+                capabilities,
+                reported,
+                offered: Offered {
+                    config: offered.map(|(hash, config, revision)| RevisionRef {
+                        config,
+                        revision,
+                        hash: ConfigHash(hash),
+                    }),
+                    decision,
+                },
+                delivered: delivered.map(|(hash, epoch, n)| Delivered {
+                    hash: ConfigHash(hash),
+                    epoch,
+                    n,
+                    at: Timestamp(9),
+                }),
+                failed: lists.0.into_iter().map(ConfigHash).collect(),
+                recent_sessions: lists.1.into_iter().map(SessionId).collect(),
+                polls,
+                remote_address: "127.0.0.1:9".to_owned(),
+                labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
+                first_seen: Timestamp(seen.0),
+                last_seen: Timestamp(seen.1),
+            }
+        }
+    }
+
+    fn key() -> Key {
+        Key::agent(&InstanceUid::from_bytes([7; 16]))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(record in record()) {
+            let loaded = decode(&key(), &encode(&record, &Bytes::new())).unwrap();
+            prop_assert_eq!(loaded, Loaded { value: record, unknown: Bytes::new() });
+        }
+
+        #[test]
+        fn fields_of_a_newer_binary_survive_a_rewrite(record in record(), tail in vec(any::<u8>(), 0..9)) {
+            // Field 100, length-delimited, and field 101, a varint.
+            let mut newer = vec![0xa2, 0x06, u8::try_from(tail.len()).unwrap()];
+            newer.extend(&tail);
+            newer.extend([0xa8, 0x06, 5]);
+            let newer = Bytes::from(newer);
+            let loaded = decode(&key(), &encode(&record, &newer)).unwrap();
+            prop_assert_eq!(&loaded.unknown, &newer);
+            let again = decode(&key(), &encode(&loaded.value, &loaded.unknown)).unwrap();
+            prop_assert_eq!(again, loaded);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_corrupt(bytes in vec(any::<u8>(), 0..64)) {
+            let _ = decode(&key(), &bytes.into());
+        }
+    }
+
+    #[test]
+    fn an_unknown_format_is_named() {
+        let bytes = Bytes::from_static(&[0x08, 9]);
+        let error = decode(&key(), &bytes).unwrap_err().to_string();
+        assert!(error.contains("format 9"), "{error}");
+    }
+}
