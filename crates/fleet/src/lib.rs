@@ -1,1 +1,25 @@
-//! stub
+//! The workers: load an agent's record, step it, commit it, reply.
+//!
+//! ```text
+//!   bus ─► batch: decode ─► load (one read) ─► model::session::step ─► commit (one write) ─► reply
+//!                                                                          └─► event log ─► settle
+//! ```
+//!
+//! A worker remembers nothing that matters: any worker may take any message, and a worker may
+//! die at any point. What may not enter: sockets, gRPC, and rules about what a record means.
+
+mod batch;
+mod engine;
+mod error;
+mod intent;
+mod limits;
+mod outbox;
+mod presence;
+mod push;
+mod reply;
+mod report;
+mod worker;
+
+pub use error::Error;
+pub use limits::Limits;
+pub use worker::{Config, Worker};

@@ -22,7 +22,7 @@ pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
 /// The record in these bytes.
 pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<AgentRecord>, Error> {
     let (message, unknown) = read(key, bytes, FIELDS, |m: &v1::AgentRecord| m.format, FORMAT)?;
-    let value = from_wire(message).map_err(|reason| corrupt(key, reason))?;
+    let value = from_wire(message).map_err(|reason| corrupt(key, &reason))?;
     Ok(Loaded { value, unknown })
 }
 
@@ -103,7 +103,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
     Ok(AgentRecord {
         instance_uid,
         epoch: message.epoch,
-        owner: message.owner.map(owner).transpose()?,
+        owner: message.owner.as_ref().map(owner).transpose()?,
         last_gateway: gateway(message.last_gateway_id),
         n: message.n,
         sequence_num: message.sequence_num,
@@ -124,7 +124,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
             connection_settings_status: reported.connection_settings_status,
         },
         offered: offered(message.offered.unwrap_or_default())?,
-        delivered: message.delivered.map(delivered).transpose()?,
+        delivered: message.delivered.as_ref().map(delivered).transpose()?,
         failed: message
             .failed_config_hashes
             .iter()
@@ -143,7 +143,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
     })
 }
 
-fn owner(message: wire::Owner) -> Result<Owner, String> {
+fn owner(message: &wire::Owner) -> Result<Owner, String> {
     let gateway = GatewayId::new(&message.gateway_id);
     Ok(Owner {
         gateway,
@@ -168,7 +168,7 @@ fn offered(message: wire::Offered) -> Result<Offered, String> {
     })
 }
 
-fn delivered(message: wire::Delivered) -> Result<Delivered, String> {
+fn delivered(message: &wire::Delivered) -> Result<Delivered, String> {
     Ok(Delivered {
         hash: hash(&message.config_hash)?,
         epoch: message.epoch,

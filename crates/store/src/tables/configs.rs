@@ -44,7 +44,7 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<Config>, Error> {
     };
     let revisions: Result<Vec<Revision>, String> =
         message.revisions.into_iter().map(revision).collect();
-    let revisions = revisions.map_err(|reason| corrupt(key, reason))?;
+    let revisions = revisions.map_err(|reason| corrupt(key, &reason))?;
     Ok(Loaded {
         value: Config {
             name: message.name,

@@ -41,7 +41,7 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<Assignments>, Error> {
     let (message, unknown) = read(key, bytes, FIELDS, |m: &v1::Assignments| m.format, FORMAT)?;
     let list: Result<Vec<Assignment>, String> =
         message.assignments.into_iter().map(from_wire).collect();
-    let list = list.map_err(|reason| corrupt(key, reason))?;
+    let list = list.map_err(|reason| corrupt(key, &reason))?;
     Ok(Loaded {
         value: Assignments { list },
         unknown,

@@ -30,15 +30,15 @@ fn read<M: Message + Default>(
     format: impl FnOnce(&M) -> u32,
     newest: u32,
 ) -> Result<(M, Bytes), Error> {
-    let message = M::decode(bytes.clone()).map_err(|error| corrupt(key, error))?;
+    let message = M::decode(bytes.clone()).map_err(|error| corrupt(key, &error))?;
     match format(&message) {
         format if format == 0 || format > newest => Err(corrupt(
             key,
-            format!("format {format} is unknown, the newest known is {newest}"),
+            &format!("format {format} is unknown, the newest known is {newest}"),
         )),
         _ => Ok((
             message,
-            unknown_fields(bytes, known).map_err(|error| corrupt(key, error))?,
+            unknown_fields(bytes, known).map_err(|error| corrupt(key, &error))?,
         )),
     }
 }
@@ -68,7 +68,7 @@ fn unknown_fields(bytes: &Bytes, known: u32) -> Result<Bytes, prost::DecodeError
     Ok(unknown.freeze())
 }
 
-fn corrupt(key: &Key, reason: impl ToString) -> Error {
+fn corrupt(key: &Key, reason: &impl ToString) -> Error {
     Error::Corrupt {
         key: key.to_string(),
         reason: reason.to_string(),

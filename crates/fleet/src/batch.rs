@@ -1,0 +1,271 @@
+//! Loops over the worker's inboxes. What has piled up while one batch was worked on makes the
+//! next: under load batches grow, at rest nothing waits for company.
+
+use std::sync::Arc;
+
+use bus::v1::{self, GatewayRequest, gateway_request};
+use bus::{Client, Inbox, Received, Responder, Subject};
+use model::session::{Outcome, Reply};
+use opamp::InstanceUid;
+use prost::Message;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::engine::{Done, Engine, Job, What};
+use crate::{presence, report};
+
+/// What the loops share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) tasks: TaskTracker,
+    /// Batches in hand.
+    pub(crate) batches: Arc<Semaphore>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Shared {
+    /// Takes reports until told to stop.
+    pub(crate) async fn reports(self, mut inbox: Inbox<v1::Report>) {
+        while let Some((batch, permit)) = self.next_batch(&mut inbox).await {
+            let engine = self.engine.clone();
+            self.tasks.spawn(async move {
+                reports(&engine, batch).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Takes ended sessions until told to stop.
+    pub(crate) async fn closes(self, mut inbox: Inbox<v1::Close>) {
+        while let Some((batch, permit)) = self.next_batch(&mut inbox).await {
+            let engine = self.engine.clone();
+            self.tasks.spawn(async move {
+                closes(&engine, batch).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Takes agents to reassess until told to stop. One message is a batch already.
+    pub(crate) async fn reassessments(self, mut inbox: Inbox<v1::Reassess>) {
+        while let Some(received) = self.next(&mut inbox).await {
+            let Ok(permit) = self.batches.clone().acquire_owned().await else {
+                return;
+            };
+            let engine = self.engine.clone();
+            self.tasks.spawn(async move {
+                let span =
+                    tracing::info_span!("reassess", agents = received.body.instance_uids.len());
+                received.parent(&span);
+                let (ask, responder) = received.split();
+                let (answer, announcements) = engine.reassess(&ask).instrument(span).await;
+                responder.send(&answer).await;
+                for announcement in announcements {
+                    announcement.settle(&engine.bus, &*engine.records).await;
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// Answers gateways that lack a body.
+    pub(crate) async fn blobs(self, mut inbox: Inbox<v1::GetBlob>) {
+        while let Some(received) = self.next(&mut inbox).await {
+            let (ask, responder) = received.split();
+            let hash = model::ConfigHash::from_slice(&ask.hash);
+            let body = match hash {
+                Some(hash) => self.engine.ledger.body(&hash).await.ok().flatten(),
+                None => None,
+            };
+            let answer = v1::GetBlobReply {
+                found: body.is_some(),
+                body: body.unwrap_or_default(),
+            };
+            responder.send(&answer).await;
+        }
+    }
+
+    /// Stores gateways' presence, one command per batch of theirs.
+    pub(crate) async fn presence(self, mut inbox: Inbox<v1::Presence>) {
+        while let Some(received) = self.next(&mut inbox).await {
+            let batch = received.body;
+            let entries = presence::entries(&batch);
+            if batch.gateway_id.is_empty() || entries.is_empty() {
+                continue;
+            }
+            if let Err(error) = self
+                .engine
+                .records
+                .put_presence(&batch.gateway_id, &entries)
+                .await
+            {
+                // The next batch of the same agents makes up for it.
+                tracing::debug!(%error, gateway = batch.gateway_id, "presence not stored");
+            }
+        }
+    }
+
+    /// Reads the assignments again when somebody says that they changed.
+    pub(crate) async fn intent(self, mut inbox: Inbox<v1::IntentChanged>) {
+        while let Some(received) = self.next(&mut inbox).await {
+            if let Err(error) = self.engine.ledger.catch_up(received.body.decision).await {
+                tracing::debug!(%error, "assignments not read");
+            }
+        }
+    }
+
+    async fn next<M: Message + Default>(&self, inbox: &mut Inbox<M>) -> Option<Received<M>> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => None,
+            received = inbox.next() => received,
+        }
+    }
+
+    /// Waits for a message, then for a free hand, and takes what has piled up by then.
+    async fn next_batch<M: Message + Default>(
+        &self,
+        inbox: &mut Inbox<M>,
+    ) -> Option<(Vec<Received<M>>, tokio::sync::OwnedSemaphorePermit)> {
+        let mut batch = vec![self.next(inbox).await?];
+        let permit = self.batches.clone().acquire_owned().await.ok()?;
+        while batch.len() < self.engine.limits.batch_max
+            && let Some(received) = inbox.try_next().await
+        {
+            batch.push(received);
+        }
+        metrics::histogram!("muster_fleet_batch_size")
+            .record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+        Some((batch, permit))
+    }
+}
+
+async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) {
+    let span = tracing::info_span!("reports", batch = batch.len());
+    if let Some(first) = batch.first() {
+        first.parent(&span);
+    }
+    async {
+        let (mut jobs, mut responders, mut polls) = (Vec::new(), Vec::new(), Vec::new());
+        for received in batch {
+            // Who asked has given up and asks again: a late claim must not win over that.
+            if received.expired() {
+                metrics::counter!("muster_fleet_expired_total").increment(1);
+                continue;
+            }
+            let (report, responder) = received.split();
+            match engine.understand(report).await {
+                Ok(understood) => {
+                    jobs.push(understood.job);
+                    polls.push(understood.poll);
+                    responders.push(responder);
+                }
+                Err(answer) => responder.send(&answer).await,
+            }
+        }
+        let applied = engine.apply(&jobs).await;
+        let stored = note(engine, &jobs, &applied.results, polls).await;
+        for ((job, result), responder) in jobs.iter().zip(&applied.results).zip(responders) {
+            let answer = match &stored {
+                Ok(()) => report::answer(&job.uid, result),
+                Err(error) => Some(report::unavailable(&error.to_string())),
+            };
+            if let Some(answer) = answer {
+                responder.send(&answer).await;
+            }
+        }
+        supersede(&engine.bus, &jobs, &applied.results).await;
+        applied
+            .announcement
+            .settle(&engine.bus, &*engine.records)
+            .await;
+    }
+    .instrument(span)
+    .await;
+}
+
+/// What must be stored apart from the records before anybody is answered.
+async fn note(
+    engine: &Engine,
+    jobs: &[Job],
+    results: &[Result<Done, crate::Error>],
+    polls: Vec<Option<store::Presence>>,
+) -> Result<(), crate::Error> {
+    let taken = |(result, poll): (&Result<Done, _>, Option<_>)| result.is_ok().then_some(poll)?;
+    let polls: Vec<_> = results.iter().zip(polls).filter_map(taken).collect();
+    let given: Vec<InstanceUid> = results.iter().filter_map(given_uid).collect();
+    metrics::counter!("muster_fleet_reports_total").increment(jobs.len() as u64);
+    engine.note_polls(&polls).await?;
+    engine.note_assigned(&given).await
+}
+
+fn given_uid(result: &Result<Done, crate::Error>) -> Option<InstanceUid> {
+    match &result.as_ref().ok()?.outcome {
+        Outcome::Reply(Reply {
+            new_instance_uid, ..
+        }) => *new_instance_uid,
+        Outcome::Stale | Outcome::Silence => None,
+    }
+}
+
+/// Tells gateways whose sessions lost their agents. Unheard, they learn it from the next report.
+async fn supersede(bus: &Client, jobs: &[Job], results: &[Result<Done, crate::Error>]) {
+    for (job, result) in jobs.iter().zip(results) {
+        let Ok(Done {
+            superseded: Some(gateway),
+            record,
+            ..
+        }) = result
+        else {
+            continue;
+        };
+        let supersede = v1::Supersede {
+            instance_uid: job.uid.as_bytes().to_vec().into(),
+            epoch: record.epoch,
+        };
+        let request = GatewayRequest {
+            request: Some(gateway_request::Request::Supersede(supersede)),
+        };
+        if let Err(error) = bus
+            .publish(&Subject::Gateway(gateway.clone()), &request)
+            .await
+        {
+            tracing::debug!(%gateway, %error, "not told that its session was superseded");
+        }
+    }
+}
+
+async fn closes(engine: &Engine, batch: Vec<Received<v1::Close>>) {
+    let (mut jobs, mut responders): (Vec<Job>, Vec<Responder>) = Default::default();
+    for received in batch {
+        let (close, responder) = received.split();
+        let owner = report::owner(&close.gateway_id, &close.session_id);
+        let (Ok(owner), Ok(uid)) = (owner, InstanceUid::try_from(&close.instance_uid[..])) else {
+            continue;
+        };
+        let (epoch, answered) = (close.epoch, close.answered_sequence_num);
+        jobs.push(Job {
+            uid,
+            what: What::Close {
+                owner,
+                epoch,
+                answered,
+            },
+        });
+        responders.push(responder);
+    }
+    let applied = engine.apply(&jobs).await;
+    for (result, responder) in applied.results.iter().zip(responders) {
+        // No answer makes the gateway tell again.
+        if result.is_ok() {
+            responder.send(&v1::CloseReply {}).await;
+        }
+    }
+    applied
+        .announcement
+        .settle(&engine.bus, &*engine.records)
+        .await;
+}

@@ -1,0 +1,447 @@
+//! Load, step, commit: many agents at a time, one read and one write of the store for all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bus::Client;
+use bytes::Bytes;
+use model::record::Owner;
+use model::seams::new_uid;
+use model::session::{self, Context, Input, Outcome, Reply, step};
+use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Random, Timestamp};
+use opamp::InstanceUid;
+use opamp::v1::AgentToServer;
+use store::{Key, Outcome as Written, Presence, Store, Version, Write, tables};
+
+use crate::intent::{Known, Ledger};
+use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
+use crate::presence::{self, POLLS};
+use crate::{Error, Limits};
+
+/// What is to happen to one agent.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) uid: InstanceUid,
+    pub(crate) what: What,
+}
+
+/// A session input that owns what it needs.
+#[derive(Debug)]
+pub(crate) enum What {
+    Claim {
+        owner: Owner,
+        remote_address: String,
+        message: Box<AgentToServer>,
+    },
+    Report {
+        owner: Owner,
+        epoch: u64,
+        n: u64,
+        answered: Option<u64>,
+        message: Box<AgentToServer>,
+    },
+    Poll {
+        remote_address: String,
+        message: Box<AgentToServer>,
+    },
+    Close {
+        owner: Owner,
+        epoch: u64,
+        answered: Option<u64>,
+    },
+    Assess,
+    Pushed {
+        epoch: u64,
+        hash: ConfigHash,
+    },
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    /// The encoded `remote_config` field that the reply is to carry.
+    pub(crate) offer: Option<Bytes>,
+    /// The record as it is stored now.
+    pub(crate) record: Arc<AgentRecord>,
+    /// The session that lost the agent to this job.
+    pub(crate) superseded: Option<GatewayId>,
+}
+
+/// A batch's results, in the order of its jobs, and what is left to tell once they are answered.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) results: Vec<Result<Done, Error>>,
+    pub(crate) announcement: Announcement,
+}
+
+/// Everything a batch needs.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) limits: Limits,
+    pub(crate) bus: Client,
+    pub(crate) records: Arc<dyn Store>,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+/// One agent's part of a round: its record, and its jobs by their place in the batch.
+struct Agent {
+    loaded: Loaded,
+    jobs: Vec<usize>,
+}
+
+/// A record as it was read.
+#[derive(Clone)]
+struct Loaded {
+    record: AgentRecord,
+    unknown: Bytes,
+    version: Version,
+    /// Events that the log may not have.
+    pending: Bytes,
+    answered: Option<u64>,
+    uid_is_ours: bool,
+}
+
+/// An agent's record after its jobs, ready to be written.
+struct Stepped {
+    record: AgentRecord,
+    events: Vec<Event>,
+    done: Vec<(usize, Done)>,
+}
+
+impl Engine {
+    /// Does the jobs. Jobs of one agent happen in the order given. A job's failure is its own.
+    pub(crate) async fn apply(&self, jobs: &[Job]) -> Applied {
+        let mut results: Vec<Option<Result<Done, Error>>> = jobs.iter().map(|_| None).collect();
+        let mut announcement = Announcement::default();
+        for _ in 0..self.limits.conflicts_max {
+            let open: Vec<usize> = (0..jobs.len()).filter(|i| results[*i].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            if let Err(error) = self
+                .round(jobs, &open, &mut results, &mut announcement)
+                .await
+            {
+                for index in open {
+                    results[index].get_or_insert_with(|| Err(error.clone()));
+                }
+            }
+        }
+        let contended = |(index, result): (usize, Option<_>)| {
+            result.unwrap_or_else(|| Err(Error::Contended(jobs[index].uid)))
+        };
+        Applied {
+            results: results.into_iter().enumerate().map(contended).collect(),
+            announcement,
+        }
+    }
+
+    /// One try at the jobs still open: those that lose a race stay open.
+    async fn round(
+        &self,
+        jobs: &[Job],
+        open: &[usize],
+        results: &mut [Option<Result<Done, Error>>],
+        announcement: &mut Announcement,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        let agents = self.load(jobs, open, results, now).await?;
+        let newest = agents
+            .values()
+            .map(|agent| agent.loaded.record.offered.decision)
+            .max();
+        // Somebody decided on a newer intent than is known here. If it cannot be read now, the
+        // step leaves those offers alone.
+        let _ = self.ledger.catch_up(newest.unwrap_or(0)).await;
+        let known = self.ledger.known();
+
+        let mut writes = Vec::new();
+        let mut written = Vec::new();
+        for (uid, agent) in &agents {
+            let stepped = self.step(agent, jobs, now, known.as_deref()).await;
+            if stepped.record == agent.loaded.record {
+                finish(stepped, results);
+                continue;
+            }
+            let (key, expected) = (Key::agent(uid), agent.loaded.version);
+            let events = bus::event::encode(
+                uid,
+                expected.next().0,
+                now,
+                &stepped.events,
+                &AgentSummary::from(&stepped.record),
+            );
+            let events = outbox::append(&agent.loaded.pending, expected.next(), &events);
+            let value = tables::agents::encode(&stepped.record, &agent.loaded.unknown);
+            writes.push(Write {
+                key,
+                expected,
+                value,
+                events,
+            });
+            written.push(stepped);
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        metrics::counter!("muster_fleet_commits_total").increment(1);
+        let outcomes = self.records.commit(writes.clone()).await?;
+        for ((outcome, write), stepped) in outcomes.into_iter().zip(writes).zip(written) {
+            match outcome {
+                Written::Written(version) => {
+                    announcement.add(write.key, version, write.events);
+                    finish(stepped, results);
+                }
+                Written::Conflict => {
+                    metrics::counter!("muster_fleet_conflicts_total").increment(1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the agents' records, and what presence knows of those whose numbers matter.
+    async fn load(
+        &self,
+        jobs: &[Job],
+        open: &[usize],
+        results: &mut [Option<Result<Done, Error>>],
+        now: Timestamp,
+    ) -> Result<BTreeMap<InstanceUid, Agent>, Error> {
+        let mut by_agent: BTreeMap<InstanceUid, Vec<usize>> = BTreeMap::new();
+        for index in open {
+            by_agent.entry(jobs[*index].uid).or_default().push(*index);
+        }
+        let keys: Vec<Key> = by_agent.keys().map(Key::agent).collect();
+        let stored = self.records.get(&keys).await?;
+        let mut left_behind = Announcement::default();
+        let mut agents = BTreeMap::new();
+        for (((uid, jobs), key), stored) in by_agent.into_iter().zip(keys).zip(stored) {
+            let loaded = match stored {
+                None => Loaded::absent(uid, now),
+                Some(stored) => match tables::agents::decode(&key, &stored.value) {
+                    Ok(decoded) => {
+                        let mut pending = stored.events;
+                        if pending.len() > OUTBOX_BYTES_MAX {
+                            left_behind.add(key, stored.version, std::mem::take(&mut pending));
+                        }
+                        Loaded {
+                            pending,
+                            ..Loaded::from(decoded, stored.version)
+                        }
+                    }
+                    Err(error) => {
+                        metrics::counter!("muster_fleet_corrupt_records_total").increment(1);
+                        tracing::error!(%error, "record cannot be read");
+                        for index in jobs {
+                            results[index] = Some(Err(Error::Store(error.clone())));
+                        }
+                        continue;
+                    }
+                },
+            };
+            agents.insert(uid, Agent { loaded, jobs });
+        }
+        // Usually the log has them and the store will hear of it; when it has been away for long,
+        // it must take them before the outbox grows further.
+        left_behind.publish(&self.bus).await?;
+        self.load_presence(jobs, &mut agents).await?;
+        Ok(agents)
+    }
+
+    /// Who reports without a session to vouch for its numbers is compared with presence.
+    async fn load_presence(
+        &self,
+        jobs: &[Job],
+        agents: &mut BTreeMap<InstanceUid, Agent>,
+    ) -> Result<(), Error> {
+        let mut asked = Vec::new();
+        for (uid, agent) in &*agents {
+            for job in agent.jobs.iter().map(|index| &jobs[*index].what) {
+                let message = match job {
+                    What::Claim { message, .. } | What::Poll { message, .. } => message,
+                    What::Report { message, .. } if session::requests_uid(message) => message,
+                    _ => continue,
+                };
+                if let Some(holder) = presence::holder(&agent.loaded.record) {
+                    asked.push((holder, *uid));
+                }
+                if session::requests_uid(message) {
+                    asked.push((presence::ASSIGNED.to_owned(), *uid));
+                }
+            }
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let found = self.records.get_presence(&asked).await?;
+        for ((holder, uid), found) in asked.into_iter().zip(found) {
+            let (Some(found), Some(agent)) = (found, agents.get_mut(&uid)) else {
+                continue;
+            };
+            if holder == presence::ASSIGNED {
+                agent.loaded.uid_is_ours = true;
+            } else {
+                agent.loaded.answered = presence::answered(&agent.loaded.record, &found);
+            }
+        }
+        Ok(())
+    }
+
+    /// An agent's jobs, one after the other, on its record.
+    async fn step(
+        &self,
+        agent: &Agent,
+        jobs: &[Job],
+        now: Timestamp,
+        known: Option<&Known>,
+    ) -> Stepped {
+        let mut record = agent.loaded.record.clone();
+        let (mut events, mut done) = (Vec::new(), Vec::new());
+        let mut answered = agent.loaded.answered;
+        for index in &agent.jobs {
+            let input = jobs[*index].what.input(answered);
+            let mut context = Context {
+                now,
+                fresh_uid: new_uid(&*self.clock, &*self.random),
+                uid_is_ours: agent.loaded.uid_is_ours,
+                intent: known.map(Known::intent),
+            };
+            let mut result = step(&record, &input, &context);
+            let mut offer = None;
+            if let Outcome::Reply(Reply {
+                offer: Some(wanted),
+                ..
+            }) = &result.outcome
+            {
+                offer = self.ledger.offer(&wanted.hash).await.ok().flatten();
+                if offer.is_none() {
+                    // Without its body the offer waits for a later message.
+                    context.intent = None;
+                    result = step(&record, &input, &context);
+                }
+            }
+            let before = record.owner.as_ref();
+            let superseded = before.filter(|_| result.record.epoch > record.epoch);
+            let superseded = superseded.map(|owner| owner.gateway.clone());
+            record = result.record;
+            events.extend(result.events);
+            // Presence was about the number before this job.
+            answered = None;
+            let (outcome, record) = (result.outcome, Arc::new(record.clone()));
+            done.push((
+                *index,
+                Done {
+                    outcome,
+                    offer,
+                    record,
+                    superseded,
+                },
+            ));
+        }
+        events.sort_unstable();
+        events.dedup();
+        Stepped {
+            record,
+            events,
+            done,
+        }
+    }
+
+    /// Notes polls where the next poll, at any worker, finds them, and tells the views.
+    pub(crate) async fn note_polls(&self, seen: &[Presence]) -> Result<(), Error> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        self.records.put_presence(POLLS, seen).await?;
+        presence::publish_polls(&self.bus, seen, self.clock.now()).await;
+        Ok(())
+    }
+}
+
+fn finish(stepped: Stepped, results: &mut [Option<Result<Done, Error>>]) {
+    for (index, done) in stepped.done {
+        results[index] = Some(Ok(done));
+    }
+}
+
+impl Loaded {
+    fn absent(uid: InstanceUid, now: Timestamp) -> Self {
+        Self {
+            record: AgentRecord::new(uid, now),
+            unknown: Bytes::new(),
+            version: Version::ABSENT,
+            pending: Bytes::new(),
+            answered: None,
+            uid_is_ours: false,
+        }
+    }
+
+    fn from(decoded: tables::Loaded<AgentRecord>, version: Version) -> Self {
+        let (record, unknown) = (decoded.value, decoded.unknown);
+        let pending = Bytes::new();
+        Self {
+            record,
+            unknown,
+            version,
+            pending,
+            answered: None,
+            uid_is_ours: false,
+        }
+    }
+}
+
+impl What {
+    fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {
+        match self {
+            Self::Claim {
+                owner,
+                remote_address,
+                message,
+            } => Input::Claim {
+                owner: owner.clone(),
+                answered: answered_by_presence,
+                remote_address,
+                message,
+            },
+            Self::Report {
+                owner,
+                epoch,
+                n,
+                answered,
+                message,
+            } => Input::Report {
+                owner: owner.clone(),
+                epoch: *epoch,
+                n: *n,
+                answered: *answered,
+                message,
+            },
+            Self::Poll {
+                remote_address,
+                message,
+            } => Input::Poll {
+                answered: answered_by_presence,
+                remote_address,
+                message,
+            },
+            Self::Close {
+                owner,
+                epoch,
+                answered,
+            } => Input::Close {
+                owner: owner.clone(),
+                epoch: *epoch,
+                answered: *answered,
+            },
+            Self::Assess => Input::Assess,
+            Self::Pushed { epoch, hash } => Input::Pushed {
+                epoch: *epoch,
+                hash: *hash,
+            },
+        }
+    }
+}

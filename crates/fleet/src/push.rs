@@ -1,0 +1,123 @@
+//! Offers that do not wait for the agent to speak: after a decision, agents with a session are
+//! told through the gateway that holds it.
+
+use std::collections::BTreeMap;
+
+use bus::Subject;
+use bus::v1::{
+    self, Deliver, GatewayRequest, Reassess, ReassessReply, delivered, gateway_reply,
+    gateway_request,
+};
+use model::session::to_push;
+use model::{ConfigHash, GatewayId};
+use opamp::InstanceUid;
+
+use crate::engine::{Done, Engine, Job, What};
+use crate::outbox::Announcement;
+use crate::{Error, reply};
+
+/// Offers that go to one gateway: one body, many agents.
+type Deliveries = BTreeMap<(GatewayId, ConfigHash), Vec<(InstanceUid, u64)>>;
+
+impl Engine {
+    /// Brings agents' offers in line with a decision and pushes what is new to them.
+    pub(crate) async fn reassess(&self, ask: &Reassess) -> (ReassessReply, Vec<Announcement>) {
+        let mut answer = ReassessReply::default();
+        let uids = ask
+            .instance_uids
+            .iter()
+            .filter_map(|uid| InstanceUid::try_from(&uid[..]).ok());
+        let jobs: Vec<Job> = uids
+            .map(|uid| Job {
+                uid,
+                what: What::Assess,
+            })
+            .collect();
+        if self.ledger.catch_up(ask.decision).await.is_err() {
+            answer.failed = count(jobs.len());
+            return (answer, Vec::new());
+        }
+        let applied = self.apply(&jobs).await;
+        let mut announcements = vec![applied.announcement];
+        let mut deliveries = Deliveries::new();
+        for (job, result) in jobs.iter().zip(applied.results) {
+            match result {
+                Ok(done) => {
+                    answer.changed += 1;
+                    plan(&mut deliveries, job.uid, &done);
+                }
+                Err(_) => answer.failed += 1,
+            }
+        }
+        let mut pushed = Vec::new();
+        for ((gateway, hash), targets) in deliveries {
+            match self.deliver(gateway.clone(), hash, &targets).await {
+                Ok(sent) => pushed.extend(sent),
+                // Who was not reached is told when it speaks, or by the next reconciliation.
+                Err(error) => tracing::debug!(%gateway, %error, "offers not delivered"),
+            }
+        }
+        answer.sent = count(pushed.len());
+        announcements.push(self.apply(&pushed).await.announcement);
+        (answer, announcements)
+    }
+
+    /// Asks one gateway to tell its agents; returns what is to be noted of those it told.
+    async fn deliver(
+        &self,
+        gateway: GatewayId,
+        hash: ConfigHash,
+        targets: &[(InstanceUid, u64)],
+    ) -> Result<Vec<Job>, Error> {
+        let Some(offer) = self.ledger.offer(&hash).await? else {
+            return Ok(Vec::new());
+        };
+        let target = |(uid, epoch): &(InstanceUid, u64)| v1::deliver::Target {
+            instance_uid: uid.as_bytes().to_vec().into(),
+            epoch: *epoch,
+        };
+        let deliver = Deliver {
+            message: reply::push(&offer),
+            targets: targets.iter().map(target).collect(),
+        };
+        let request = GatewayRequest {
+            request: Some(gateway_request::Request::Deliver(deliver)),
+        };
+        let timeout = self.limits.deliver_timeout;
+        let answer = self
+            .bus
+            .request(&Subject::Gateway(gateway), &request, timeout)
+            .await?;
+        let Some(gateway_reply::Reply::Delivered(outcomes)) = answer.reply else {
+            return Ok(Vec::new());
+        };
+        let sent = |outcome: &i32| *outcome == i32::from(delivered::Outcome::Sent);
+        let pushed = targets
+            .iter()
+            .zip(&outcomes.outcomes)
+            .filter(|(_, outcome)| sent(outcome));
+        Ok(pushed
+            .map(|((uid, epoch), _)| Job {
+                uid: *uid,
+                what: What::Pushed {
+                    epoch: *epoch,
+                    hash,
+                },
+            })
+            .collect())
+    }
+}
+
+fn plan(deliveries: &mut Deliveries, uid: InstanceUid, done: &Done) {
+    if let (Some(offer), Some(owner)) = (to_push(&done.record), &done.record.owner) {
+        let to = (owner.gateway.clone(), offer.hash);
+        deliveries
+            .entry(to)
+            .or_default()
+            .push((uid, done.record.epoch));
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

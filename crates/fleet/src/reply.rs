@@ -1,0 +1,99 @@
+//! ServerToAgent, put together from a reply and bodies that are encoded once and shared.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use model::ConfigHash;
+use model::session::Reply;
+use opamp::v1::{AgentIdentification, ServerToAgent};
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+/// Field number of `ServerToAgent.remote_config`.
+const REMOTE_CONFIG: u32 = 3;
+/// Field numbers of `AgentRemoteConfig`.
+const CONFIG: u32 = 1;
+const CONFIG_HASH: u32 = 2;
+
+/// The encoded field `ServerToAgent.remote_config` for a config whose files are `body`, an
+/// encoded AgentConfigMap. Protobuf fields may be concatenated, so the body is never decoded.
+pub(crate) fn remote_config(hash: &ConfigHash, body: &Bytes) -> Bytes {
+    let inner = field_len(CONFIG, body.len()) + field_len(CONFIG_HASH, hash.0.len());
+    let mut out = BytesMut::with_capacity(field_len(REMOTE_CONFIG, inner));
+    start_field(&mut out, REMOTE_CONFIG, inner);
+    start_field(&mut out, CONFIG, body.len());
+    out.put_slice(body);
+    start_field(&mut out, CONFIG_HASH, hash.0.len());
+    out.put_slice(&hash.0);
+    out.freeze()
+}
+
+/// The encoded ServerToAgent for one agent. `offer` is what [`remote_config`] made.
+pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offer: Option<&Bytes>) -> Bytes {
+    let message = ServerToAgent {
+        instance_uid: instance_uid.to_vec(),
+        flags: reply.flags,
+        capabilities: opamp::capability::SERVER,
+        agent_identification: reply.new_instance_uid.map(|uid| AgentIdentification {
+            new_instance_uid: uid.as_bytes().to_vec(),
+        }),
+        ..Default::default()
+    };
+    let mut out =
+        BytesMut::with_capacity(message.encoded_len() + offer.map_or(0, |offer| offer.len()));
+    message
+        .encode(&mut out)
+        .expect("a buffer of the encoded length takes the message");
+    if let Some(offer) = offer {
+        out.put_slice(offer);
+    }
+    out.freeze()
+}
+
+/// An offer to push, for any agent: the gateway adds each one's uid.
+pub(crate) fn push(offer: &Bytes) -> Bytes {
+    message(&[], &Reply::default(), Some(offer))
+}
+
+fn start_field(out: &mut BytesMut, number: u32, length: usize) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+}
+
+fn field_len(number: u32, length: usize) -> usize {
+    key_len(number) + encoded_len_varint(length as u64) + length
+}
+
+#[cfg(test)]
+mod tests {
+    use opamp::v1::{AgentConfigFile, AgentConfigMap};
+
+    use super::*;
+
+    #[test]
+    fn a_shared_offer_decodes_as_if_written_in_place() {
+        let file = AgentConfigFile {
+            body: vec![7; 300].into(),
+            ..Default::default()
+        };
+        let config = AgentConfigMap {
+            config_map: [(String::new(), file)].into(),
+        };
+        let hash = ConfigHash::of(&config.config_map);
+        let offer = remote_config(&hash, &config.encode_to_vec().into());
+        let reply = Reply {
+            flags: 1,
+            ..Default::default()
+        };
+        let decoded = ServerToAgent::decode(message(&[1; 16], &reply, Some(&offer))).unwrap();
+        assert_eq!(decoded.instance_uid, [1; 16]);
+        assert_eq!(decoded.flags, 1);
+        let remote = decoded.remote_config.unwrap();
+        assert_eq!(remote.config, Some(config));
+        assert_eq!(remote.config_hash, hash.0);
+        assert!(
+            ServerToAgent::decode(push(&offer))
+                .unwrap()
+                .instance_uid
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Reports as they come over the bus: into jobs, and results back into answers.
+
+use bus::v1::{Report, ReportReply, Transport, report_reply};
+use bytes::Bytes;
+use model::record::Owner;
+use model::session::{self, Outcome};
+use model::{GatewayId, SessionId};
+use opamp::InstanceUid;
+use opamp::v1::AgentToServer;
+use prost::Message as _;
+use store::Presence;
+
+use crate::engine::{Done, Engine, Job, What};
+use crate::{Error, presence, reply};
+
+/// A report that was understood.
+#[derive(Debug)]
+pub(crate) struct Understood {
+    pub(crate) job: Job,
+    /// What a poll leaves in presence.
+    pub(crate) poll: Option<Presence>,
+}
+
+impl Engine {
+    /// Turns a report into a job, or answers it at once.
+    pub(crate) async fn understand(&self, report: Report) -> Result<Understood, ReportReply> {
+        let message = AgentToServer::decode(report.message)
+            .map_err(|error| unavailable(&format!("message cannot be decoded: {error}")))?;
+        let Ok(uid) = InstanceUid::try_from(&message.instance_uid[..]) else {
+            return Err(self.identify(&message).await);
+        };
+        let sequence_num = message.sequence_num;
+        let message = Box::new(message);
+        let polls = report.transport == i32::from(Transport::Http);
+        let poll = polls.then(|| Presence {
+            instance_uid: uid,
+            epoch: 0,
+            sequence_num,
+            seen: self.clock.now(),
+        });
+        let remote_address = report.remote_address;
+        let what = if polls {
+            What::Poll {
+                remote_address,
+                message,
+            }
+        } else {
+            let owner = owner(&report.gateway_id, &report.session_id)?;
+            let (epoch, n) = (report.epoch, report.n);
+            match epoch {
+                0 => What::Claim {
+                    owner,
+                    remote_address,
+                    message,
+                },
+                _ => What::Report {
+                    owner,
+                    epoch,
+                    n,
+                    answered: report.answered_sequence_num,
+                    message,
+                },
+            }
+        };
+        Ok(Understood {
+            job: Job { uid, what },
+            poll,
+        })
+    }
+
+    /// A uid of another length can only ask for a proper one.
+    async fn identify(&self, message: &AgentToServer) -> ReportReply {
+        if !session::requests_uid(message) {
+            return unavailable("instance_uid is not 16 bytes");
+        }
+        let uid = model::seams::new_uid(&*self.clock, &*self.random);
+        let reply = session::identification(uid);
+        match self.note_assigned(&[uid]).await {
+            Ok(()) => accepted(0, reply::message(&message.instance_uid, &reply, None)),
+            Err(error) => unavailable(&error.to_string()),
+        }
+    }
+
+    /// Remembers uids given out, so that an agent that asks again under one gets no other.
+    pub(crate) async fn note_assigned(&self, uids: &[InstanceUid]) -> Result<(), Error> {
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let seen = self.clock.now();
+        let entry = |uid: &InstanceUid| Presence {
+            instance_uid: *uid,
+            epoch: 0,
+            sequence_num: 0,
+            seen,
+        };
+        let entries: Vec<Presence> = uids.iter().map(entry).collect();
+        Ok(self
+            .records
+            .put_presence(presence::ASSIGNED, &entries)
+            .await?)
+    }
+}
+
+/// The session a message names.
+pub(crate) fn owner(gateway_id: &str, session_id: &[u8]) -> Result<Owner, ReportReply> {
+    let session = session_id
+        .try_into()
+        .map_err(|_| unavailable("session_id is not 16 bytes"))?;
+    Ok(Owner {
+        gateway: GatewayId::new(gateway_id),
+        session: SessionId(session),
+    })
+}
+
+/// What the gateway is told; `None` if nobody waits for it.
+pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<ReportReply> {
+    match result {
+        Ok(Done {
+            outcome: Outcome::Reply(reply),
+            offer,
+            ..
+        }) => {
+            let offer = offer.as_ref().filter(|_| reply.offer.is_some());
+            Some(accepted(
+                reply.epoch,
+                reply::message(uid.as_bytes(), reply, offer),
+            ))
+        }
+        Ok(Done {
+            outcome: Outcome::Stale,
+            ..
+        }) => {
+            let stale = report_reply::Stale {};
+            Some(ReportReply {
+                outcome: Some(report_reply::Outcome::Stale(stale)),
+            })
+        }
+        Ok(Done {
+            outcome: Outcome::Silence,
+            ..
+        }) => None,
+        Err(error) => Some(unavailable(&error.to_string())),
+    }
+}
+
+fn accepted(epoch: u64, message: Bytes) -> ReportReply {
+    let accepted = report_reply::Accepted {
+        epoch,
+        message,
+        refused: false,
+    };
+    ReportReply {
+        outcome: Some(report_reply::Outcome::Accepted(accepted)),
+    }
+}
+
+/// Nothing was stored.
+pub(crate) fn unavailable(reason: &str) -> ReportReply {
+    let unavailable = report_reply::Unavailable {
+        reason: reason.to_owned(),
+    };
+    ReportReply {
+        outcome: Some(report_reply::Outcome::Unavailable(unavailable)),
+    }
+}

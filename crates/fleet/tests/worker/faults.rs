@@ -1,0 +1,203 @@
+//! Stores and buses that fail when told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::v1::report_reply;
+use bus::{Bus, InProcess, LogEntry, LogReader, Position, Subscription};
+use bytes::Bytes;
+use model::ConfigHash;
+use opamp::InstanceUid;
+use store::{
+    Cursor, Error, Key, Memory, Outcome, Page, Presence, Store, Stored, Table, Version, Write,
+};
+
+use crate::rig::{PATIENCE, Rig, bare, claim, hello, instance, until};
+
+/// A store that is away while told to be.
+#[derive(Debug, Clone, Default)]
+struct Flaky {
+    inner: Memory,
+    away: Arc<AtomicBool>,
+}
+
+impl Flaky {
+    fn check(&self) -> Result<(), Error> {
+        match self.away.load(Ordering::Relaxed) {
+            true => Err(Error::Unavailable("told to be away".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Flaky {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error> {
+        self.check()?;
+        self.inner.get(keys).await
+    }
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
+        self.check()?;
+        self.inner.commit(writes).await
+    }
+    async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error> {
+        self.check()?;
+        self.inner.settle(settled).await
+    }
+    async fn unsettled(&self, table: Table, shard: u8) -> Result<Vec<(Key, Version)>, Error> {
+        self.inner.unsettled(table, shard).await
+    }
+    async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error> {
+        self.inner.scan(table, shard, cursor).await
+    }
+    async fn put_blob(&self, hash: &ConfigHash, body: Bytes) -> Result<(), Error> {
+        self.inner.put_blob(hash, body).await
+    }
+    async fn get_blob(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
+        self.inner.get_blob(hash).await
+    }
+    async fn put_presence(&self, holder: &str, seen: &[Presence]) -> Result<(), Error> {
+        self.check()?;
+        self.inner.put_presence(holder, seen).await
+    }
+    async fn get_presence(
+        &self,
+        asked: &[(String, InstanceUid)],
+    ) -> Result<Vec<Option<Presence>>, Error> {
+        self.inner.get_presence(asked).await
+    }
+    async fn ready(&self) -> Result<(), Error> {
+        self.check()
+    }
+}
+
+/// A bus whose log is away while told to be.
+#[derive(Debug, Clone, Default)]
+struct Logless {
+    inner: InProcess,
+    away: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Bus for Logless {
+    async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), bus::Error> {
+        self.inner.publish(subject, payload).await
+    }
+    async fn request(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, bus::Error> {
+        self.inner.request(subject, payload, timeout).await
+    }
+    async fn subscribe(
+        &self,
+        subject: &str,
+        group: Option<&str>,
+        capacity: usize,
+    ) -> Result<Subscription, bus::Error> {
+        self.inner.subscribe(subject, group, capacity).await
+    }
+    fn payload_max(&self) -> usize {
+        self.inner.payload_max()
+    }
+    async fn append(&self, entries: Vec<LogEntry>) -> Result<(), bus::Error> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(bus::Error::Unavailable("told to be away".to_owned()));
+        }
+        self.inner.append(entries).await
+    }
+    async fn tail(&self) -> Result<Position, bus::Error> {
+        self.inner.tail().await
+    }
+    async fn read(&self, from: Position) -> Result<LogReader, bus::Error> {
+        self.inner.read(from).await
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_while_the_store_is_away() {
+    let mut rig = Rig::idle(Arc::new(InProcess::default())).await;
+    let flaky = Flaky {
+        inner: rig.records.clone(),
+        ..Flaky::default()
+    };
+    rig.start_worker("w1", Arc::new(flaky.clone())).await;
+    rig.accepted(claim("gw", 1, &hello(1, 0))).await;
+    flaky.away.store(true, Ordering::Relaxed);
+    let answer = rig.ask(claim("gw", 2, &bare(1, 1))).await;
+    assert!(
+        matches!(answer, Some(report_reply::Outcome::Unavailable(_))),
+        "{answer:?}"
+    );
+    flaky.away.store(false, Ordering::Relaxed);
+    let (epoch, reply) = rig.accepted(claim("gw", 2, &bare(1, 1))).await;
+    assert_eq!((epoch, reply.flags), (2, 0));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_one_agents_trouble() {
+    let rig = Rig::new().await;
+    let garbage = Write {
+        key: Key::agent(&instance(1)),
+        expected: Version::ABSENT,
+        value: Bytes::from_static(b"\xff\xff"),
+        events: Bytes::new(),
+    };
+    rig.records.commit(vec![garbage]).await.unwrap();
+    let (one, two) = tokio::join!(
+        rig.ask(claim("gw", 1, &hello(1, 0))),
+        rig.accepted(claim("gw", 2, &hello(2, 0)))
+    );
+    assert!(
+        matches!(one, Some(report_reply::Outcome::Unavailable(_))),
+        "{one:?}"
+    );
+    assert_eq!(two.0, 1);
+}
+
+#[tokio::test]
+async fn events_that_the_log_missed_arrive_in_order_once_it_is_back() {
+    let bus = Logless::default();
+    let mut rig = Rig::idle(Arc::new(bus.clone())).await;
+    rig.start_worker("w1", Arc::new(rig.records.clone())).await;
+    let start = rig.bus.tail().await.unwrap();
+    bus.away.store(true, Ordering::Relaxed);
+    rig.accepted(claim("a", 1, &hello(1, 0))).await;
+    rig.accepted(claim("b", 2, &bare(1, 1))).await;
+    assert!(!rig.stored(1).await.unwrap().events.is_empty());
+    bus.away.store(false, Ordering::Relaxed);
+
+    let mut events = rig.bus.events(start).await.unwrap();
+    let mut versions = Vec::new();
+    while versions.len() < 2 {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
+        versions.push(event.unwrap().unwrap().1.version);
+    }
+    assert_eq!(versions, [1, 2]);
+    until("the store forgets them", async || {
+        rig.stored(1).await.unwrap().events.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn workers_that_race_for_one_record_lose_no_update() {
+    let mut rig = Rig::new().await;
+    rig.start_worker("w2", Arc::new(rig.records.clone())).await;
+    let sessions = (1..=40_u8).map(|session| rig.accepted(claim("gw", session, &hello(1, 0))));
+    let mut epochs: Vec<u64> = futures_util::future::join_all(sessions)
+        .await
+        .into_iter()
+        .map(|(epoch, _)| epoch)
+        .collect();
+    epochs.sort_unstable();
+    assert_eq!(
+        epochs,
+        (1..=40).collect::<Vec<_>>(),
+        "each claim has an epoch of its own"
+    );
+}
