@@ -103,25 +103,16 @@ impl Client {
             parcels: Parcels::default(),
         });
         let inbox = Inbox::new(inner.clone(), fetches);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "owned and aborted by ParcelServer"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "owned and aborted by ParcelServer")]
         let server = tokio::spawn(serve_parcels(inner.clone(), inbox));
-        Ok(Self {
-            inner,
-            _parcel_server: Arc::new(ParcelServer(server)),
-        })
+        Ok(Self { inner, _parcel_server: Arc::new(ParcelServer(server)) })
     }
 
     /// Sends to whoever listens.
     pub async fn publish(&self, to: &Subject, message: &impl Message) -> Result<(), Error> {
         let (payload, _held) = self.inner.wrap(message, None)?;
         // A published parcel stays until it expires: nobody says when all have fetched it.
-        self.inner
-            .bus
-            .publish(&to.text(&self.inner.fleet), payload)
-            .await
+        self.inner.bus.publish(&to.text(&self.inner.fleet), payload).await
     }
 
     /// Sends and waits for the answer.
@@ -187,9 +178,7 @@ impl Client {
 
     /// Reads the log from a position on.
     pub async fn events(&self, from: Position) -> Result<Events, Error> {
-        Ok(Events {
-            reader: self.inner.bus.read(from).await?,
-        })
+        Ok(Events { reader: self.inner.bus.read(from).await? })
     }
 }
 
@@ -240,11 +229,7 @@ pub struct Received<M> {
 
 impl<M: Message + Default> Inbox<M> {
     fn new(inner: Arc<Inner>, subscription: Subscription) -> Self {
-        Self {
-            inner,
-            subscription,
-            _message: std::marker::PhantomData,
-        }
+        Self { inner, subscription, _message: std::marker::PhantomData }
     }
 
     /// The next message that can be read; `None` once the bus is gone for good.
@@ -301,19 +286,12 @@ impl<M> Received<M> {
 
     /// Whether the sender has stopped waiting.
     pub fn expired(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| self.inner.clock.now() > deadline)
+        self.deadline.is_some_and(|deadline| self.inner.clock.now() > deadline)
     }
 
     /// Splits the message from the way to answer it.
     pub fn split(self) -> (M, Responder) {
-        (
-            self.body,
-            Responder {
-                inner: self.inner,
-                reply: self.reply,
-            },
-        )
+        (self.body, Responder { inner: self.inner, reply: self.reply })
     }
 }
 
@@ -344,10 +322,7 @@ impl Inner {
     ) -> Result<(Bytes, Option<u64>), Error> {
         let now = self.clock.now().0;
         let body = Bytes::from(message.encode_to_vec());
-        let mut envelope = Envelope {
-            format: FORMAT,
-            ..Default::default()
-        };
+        let mut envelope = Envelope { format: FORMAT, ..Default::default() };
         envelope.deadline_unix_ms = timeout.map_or(0, |timeout| now + millis(timeout));
         trace::inject(&mut envelope);
         let inline_max = INLINE_BYTES_MAX.min(self.bus.payload_max() - ENVELOPE_BYTES_MAX);
@@ -360,33 +335,20 @@ impl Inner {
             let id = (size <= MESSAGE_BYTES_MAX)
                 .then(|| self.parcels.hold(body, now, expires))
                 .flatten()
-                .ok_or(Error::TooLarge {
-                    size,
-                    limit: MESSAGE_BYTES_MAX,
-                })?;
+                .ok_or(Error::TooLarge { size, limit: MESSAGE_BYTES_MAX })?;
             held = Some(id);
-            Body::Parcel(Parcel {
-                subject: self.parcel_subject.clone(),
-                id,
-                size: size as u64,
-            })
+            Body::Parcel(Parcel { subject: self.parcel_subject.clone(), id, size: size as u64 })
         });
         Ok((envelope.encode_to_vec().into(), held))
     }
 
     /// Decodes an envelope and fetches its body if it is a parcel.
     async fn unwrap(&self, subject: &str, payload: Bytes) -> Result<(Envelope, Bytes), Error> {
-        let malformed = |reason: String| Error::Malformed {
-            subject: subject.to_owned(),
-            reason,
-        };
+        let malformed = |reason: String| Error::Malformed { subject: subject.to_owned(), reason };
         let mut envelope =
             Envelope::decode(payload).map_err(|error| malformed(error.to_string()))?;
         if envelope.format != FORMAT {
-            return Err(malformed(format!(
-                "envelope format {} is unknown",
-                envelope.format
-            )));
+            return Err(malformed(format!("envelope format {} is unknown", envelope.format)));
         }
         let body = match envelope.body.take() {
             Some(Body::Inline(body)) => body,
@@ -399,10 +361,7 @@ impl Inner {
     async fn fetch(&self, parcel: &Parcel) -> Result<Bytes, Error> {
         let size = usize::try_from(parcel.size).unwrap_or(usize::MAX);
         if size > MESSAGE_BYTES_MAX {
-            return Err(Error::TooLarge {
-                size,
-                limit: MESSAGE_BYTES_MAX,
-            });
+            return Err(Error::TooLarge { size, limit: MESSAGE_BYTES_MAX });
         }
         let malformed = |reason: &str| Error::Malformed {
             subject: parcel.subject.clone(),
@@ -410,11 +369,8 @@ impl Inner {
         };
         let mut whole = Vec::new();
         while whole.len() < size {
-            let fetch = FetchParcel {
-                id: parcel.id,
-                offset: whole.len() as u64,
-                length: CHUNK_BYTES,
-            };
+            let fetch =
+                FetchParcel { id: parcel.id, offset: whole.len() as u64, length: CHUNK_BYTES };
             let ask = Envelope {
                 format: FORMAT,
                 body: Some(Body::Inline(fetch.encode_to_vec().into())),

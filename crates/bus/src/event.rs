@@ -62,7 +62,7 @@ pub fn decode(event: AgentEvent) -> Option<Told> {
 }
 
 /// Every event and its kind on the wire.
-const KINDS: [(Event, Kind); 15] = [
+const KINDS: [(Event, Kind); 16] = [
     (Event::Appeared, Kind::Appeared),
     (Event::Connected, Kind::Connected),
     (Event::Disconnected, Kind::Disconnected),
@@ -72,57 +72,40 @@ const KINDS: [(Event, Kind); 15] = [
     (Event::EffectiveConfigChanged, Kind::EffectiveConfigChanged),
     (Event::ConfigStatusChanged, Kind::ConfigStatusChanged),
     (Event::PackagesChanged, Kind::PackagesChanged),
-    (
-        Event::CustomCapabilitiesChanged,
-        Kind::CustomCapabilitiesChanged,
-    ),
+    (Event::CustomCapabilitiesChanged, Kind::CustomCapabilitiesChanged),
     (Event::ComponentsChanged, Kind::ComponentsChanged),
-    (
-        Event::ConnectionSettingsStatusChanged,
-        Kind::ConnectionSettingsStatusChanged,
-    ),
+    (Event::ConnectionSettingsStatusChanged, Kind::ConnectionSettingsStatusChanged),
     (Event::OfferChanged, Kind::OfferChanged),
     (Event::ConfigDelivered, Kind::ConfigDelivered),
     (Event::FullStateRequested, Kind::FullStateRequested),
+    (Event::DuplicateDetected, Kind::DuplicateDetected),
 ];
 
 fn kind(event: Event) -> Kind {
-    KINDS
-        .iter()
-        .find(|(known, _)| *known == event)
-        .map_or(Kind::Unspecified, |(_, kind)| *kind)
+    KINDS.iter().find(|(known, _)| *known == event).map_or(Kind::Unspecified, |(_, kind)| *kind)
 }
 
 fn known(kind: Kind) -> Option<Event> {
-    KINDS
-        .iter()
-        .find(|(_, known)| *known == kind)
-        .map(|(event, _)| *event)
+    KINDS.iter().find(|(_, known)| *known == kind).map(|(event, _)| *event)
 }
 
 fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
     let config = &summary.config;
     let offered = config.offered.as_ref();
     v1::AgentSummary {
-        gateway_id: summary
-            .gateway
-            .as_ref()
-            .map_or(String::new(), ToString::to_string),
+        gateway_id: summary.gateway.as_ref().map_or(String::new(), ToString::to_string),
         epoch: summary.epoch,
         polls: summary.polls,
         capabilities: summary.capabilities,
         identifying_attributes: summary.identifying_attributes.clone(),
         non_identifying_attributes: summary.non_identifying_attributes.clone(),
         labels: summary.labels.clone(),
-        health: summary
-            .health
-            .as_ref()
-            .map(|health| v1::agent_summary::Health {
-                healthy: health.healthy,
-                status: health.status.clone(),
-                last_error: health.last_error.clone(),
-                start_time_unix_nano: health.start_time_unix_nano,
-            }),
+        health: summary.health.as_ref().map(|health| v1::agent_summary::Health {
+            healthy: health.healthy,
+            status: health.status.clone(),
+            last_error: health.last_error.clone(),
+            start_time_unix_nano: health.start_time_unix_nano,
+        }),
         config: Some(v1::agent_summary::Config {
             name: offered.map_or(String::new(), |offered| offered.config.clone()),
             revision: offered.map_or(0, |offered| offered.revision),
@@ -183,36 +166,19 @@ mod tests {
     fn record() -> AgentRecord {
         let mut record = AgentRecord::new(InstanceUid::from_bytes([3; 16]), Timestamp(7));
         record.epoch = 4;
-        record.owner = Some(Owner {
-            gateway: GatewayId::new("gw-1"),
-            session: model::SessionId([1; 16]),
-        });
+        record.owner =
+            Some(Owner { gateway: GatewayId::new("gw-1"), session: model::SessionId([1; 16]) });
         record.capabilities = 0x1003;
-        let value = Some(AnyValue {
-            value: Some(Value::IntValue(4)),
-        });
+        let value = Some(AnyValue { value: Some(Value::IntValue(4)) });
         record.reported.agent_description = Some(AgentDescription {
-            identifying_attributes: vec![KeyValue {
-                key: "a".to_owned(),
-                value,
-            }],
+            identifying_attributes: vec![KeyValue { key: "a".to_owned(), value }],
             ..Default::default()
         });
-        record.reported.health = Some(ComponentHealth {
-            healthy: true,
-            status: "up".to_owned(),
-            ..Default::default()
-        });
+        record.reported.health =
+            Some(ComponentHealth { healthy: true, status: "up".to_owned(), ..Default::default() });
         let hash = ConfigHash([9; 32]);
-        let config = Some(RevisionRef {
-            config: "c".to_owned(),
-            revision: 2,
-            hash,
-        });
-        record.offered = Offered {
-            config,
-            decision: 11,
-        };
+        let config = Some(RevisionRef { config: "c".to_owned(), revision: 2, hash });
+        record.offered = Offered { config, decision: 11 };
         record.labels.insert("env".to_owned(), "prod".to_owned());
         record
     }
@@ -226,25 +192,13 @@ mod tests {
         let told = decode(AgentEvent::decode(bytes).unwrap()).unwrap();
         let instance_uid = record.instance_uid;
         let (version, at, summary) = (5, Timestamp(8), Some(summary));
-        assert_eq!(
-            told,
-            Told {
-                instance_uid,
-                version,
-                at,
-                events,
-                summary
-            }
-        );
+        assert_eq!(told, Told { instance_uid, version, at, events, summary });
     }
 
     #[test]
     fn unknown_formats_are_not_guessed_at() {
-        let event = AgentEvent {
-            format: 2,
-            instance_uid: vec![1; 16].into(),
-            ..Default::default()
-        };
+        let event =
+            AgentEvent { format: 2, instance_uid: vec![1; 16].into(), ..Default::default() };
         assert_eq!(decode(event), None);
     }
 }

@@ -107,10 +107,7 @@ impl InProcess {
         let targets = lock(&self.routes).targets(subject);
         let count = targets.len();
         for target in targets {
-            let inbound = Inbound {
-                payload: payload.clone(),
-                reply: reply.take(),
-            };
+            let inbound = Inbound { payload: payload.clone(), reply: reply.take() };
             if target.try_send(inbound).is_err() {
                 metrics::counter!("muster_bus_dropped_total").increment(1);
             }
@@ -153,16 +150,8 @@ impl Bus for InProcess {
         let mut routes = lock(&self.routes);
         let id = routes.next_id;
         routes.next_id += 1;
-        let route = Route {
-            id,
-            group: group.map(str::to_owned),
-            sender,
-        };
-        routes
-            .subjects
-            .entry(subject.to_owned())
-            .or_default()
-            .push(route);
+        let route = Route { id, group: group.map(str::to_owned), sender };
+        routes.subjects.entry(subject.to_owned()).or_default().push(route);
         let (routes, subject) = (Arc::downgrade(&self.routes), subject.to_owned());
         let guard = Guard::new(move || unsubscribe(&routes, &subject, id));
         Ok(Subscription::new(receiver, guard))
@@ -239,10 +228,7 @@ impl Log {
             self.known_ids.remove(&oldest);
         }
         self.bytes += entry.payload.len();
-        self.entries.push_back(Logged {
-            position: Position(self.next),
-            payload: entry.payload,
-        });
+        self.entries.push_back(Logged { position: Position(self.next), payload: entry.payload });
         self.next += 1;
         while self.bytes > LOG_BYTES_MAX
             && let Some(oldest) = self.entries.pop_front()
@@ -257,10 +243,7 @@ impl Log {
 
     fn check(&self, from: Position) -> Result<(), Error> {
         if from.0 < self.oldest() || from.0 > self.next {
-            return Err(Error::OutOfRange {
-                asked: from.0,
-                oldest: self.oldest(),
-            });
+            return Err(Error::OutOfRange { asked: from.0, oldest: self.oldest() });
         }
         Ok(())
     }

@@ -43,22 +43,13 @@ impl Parcels {
         let id = held.next_id;
         held.next_id += 1;
         held.bytes += data.len();
-        held.bodies.insert(
-            id,
-            Body {
-                data,
-                expires_unix_ms,
-            },
-        );
+        held.bodies.insert(id, Body { data, expires_unix_ms });
         Some(id)
     }
 
     /// Lets go of a body.
     pub(crate) fn release(&self, id: u64) {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     /// Answers one fetch.
@@ -67,16 +58,9 @@ impl Parcels {
         let Some(body) = held.bodies.get(&fetch.id) else {
             return ParcelChunk::default();
         };
-        let start = usize::try_from(fetch.offset)
-            .unwrap_or(usize::MAX)
-            .min(body.data.len());
-        let end = start
-            .saturating_add(fetch.length as usize)
-            .min(body.data.len());
-        ParcelChunk {
-            found: true,
-            data: body.data.slice(start..end),
-        }
+        let start = usize::try_from(fetch.offset).unwrap_or(usize::MAX).min(body.data.len());
+        let end = start.saturating_add(fetch.length as usize).min(body.data.len());
+        ParcelChunk { found: true, data: body.data.slice(start..end) }
     }
 }
 

@@ -148,10 +148,7 @@ impl Drop for Guard {
 
 impl Subscription {
     pub(crate) fn new(receiver: mpsc::Receiver<Inbound>, guard: Guard) -> Self {
-        Self {
-            receiver,
-            _guard: guard,
-        }
+        Self { receiver, _guard: guard }
     }
 
     /// The next message; `None` once the bus is gone for good.
@@ -167,10 +164,7 @@ impl Subscription {
 
 impl LogReader {
     pub(crate) fn new(receiver: mpsc::Receiver<Result<Logged, Error>>, guard: Guard) -> Self {
-        Self {
-            receiver,
-            _guard: guard,
-        }
+        Self { receiver, _guard: guard }
     }
 
     /// The next entry. After an error the reader is done: read again from the last position

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use bus::v1::{self, GatewayRequest, gateway_request};
+use bus::v1::{self, GatewayReply, GatewayRequest, ProbeReply, gateway_reply, gateway_request};
 use bus::{Client, Inbox, Received, Responder, Subject};
-use model::session::{Outcome, Reply};
+use model::GatewayId;
+use model::session::{Outcome, Reply, Rival};
 use opamp::InstanceUid;
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::engine::{Done, Engine, Job, What};
+use crate::report::Understood;
 use crate::{presence, report};
 
 /// What the loops share.
@@ -80,10 +82,7 @@ impl Shared {
                 Some(hash) => self.engine.ledger.body(&hash).await.ok().flatten(),
                 None => None,
             };
-            let answer = v1::GetBlobReply {
-                found: body.is_some(),
-                body: body.unwrap_or_default(),
-            };
+            let answer = v1::GetBlobReply { found: body.is_some(), body: body.unwrap_or_default() };
             responder.send(&answer).await;
         }
     }
@@ -96,11 +95,7 @@ impl Shared {
             if batch.gateway_id.is_empty() || entries.is_empty() {
                 continue;
             }
-            if let Err(error) = self
-                .engine
-                .records
-                .put_presence(&batch.gateway_id, &entries)
-                .await
+            if let Err(error) = self.engine.records.put_presence(&batch.gateway_id, &entries).await
             {
                 // The next batch of the same agents makes up for it.
                 tracing::debug!(%error, gateway = batch.gateway_id, "presence not stored");
@@ -143,13 +138,20 @@ impl Shared {
     }
 }
 
+/// A report on its way through: what it asks for, and who waits.
+struct Pending {
+    job: Job,
+    poll: Option<store::Presence>,
+    responder: Responder,
+}
+
 async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) {
     let span = tracing::info_span!("reports", batch = batch.len());
     if let Some(first) = batch.first() {
         first.parent(&span);
     }
     async {
-        let (mut jobs, mut responders, mut polls) = (Vec::new(), Vec::new(), Vec::new());
+        let mut pending = Vec::with_capacity(batch.len());
         for received in batch {
             // Who asked has given up and asks again: a late claim must not win over that.
             if received.expired() {
@@ -158,81 +160,103 @@ async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) {
             }
             let (report, responder) = received.split();
             match engine.understand(report).await {
-                Ok(understood) => {
-                    jobs.push(understood.job);
-                    polls.push(understood.poll);
-                    responders.push(responder);
-                }
+                Ok(Understood { job, poll }) => pending.push(Pending { job, poll, responder }),
                 Err(answer) => responder.send(&answer).await,
             }
         }
-        let applied = engine.apply(&jobs).await;
-        let stored = note(engine, &jobs, &applied.results, polls).await;
-        for ((job, result), responder) in jobs.iter().zip(&applied.results).zip(responders) {
-            let answer = match &stored {
-                Ok(()) => report::answer(&job.uid, result),
-                Err(error) => Some(report::unavailable(&error.to_string())),
-            };
-            if let Some(answer) = answer {
-                responder.send(&answer).await;
-            }
+        metrics::counter!("muster_fleet_reports_total").increment(pending.len() as u64);
+        let contested = settle(engine, pending, true).await;
+        if !contested.is_empty() {
+            settle(engine, contested, false).await;
         }
-        supersede(&engine.bus, &jobs, &applied.results).await;
-        applied
-            .announcement
-            .settle(&engine.bus, &*engine.records)
-            .await;
     }
     .instrument(span)
     .await;
 }
 
+/// Applies reports and answers them. Claims of agents that somebody else holds are returned with
+/// what that holder's gateway says, unless this is their second time.
+async fn settle(engine: &Engine, pending: Vec<Pending>, first: bool) -> Vec<Pending> {
+    let (mut jobs, mut rest) = (Vec::new(), Vec::new());
+    for Pending { job, poll, responder } in pending {
+        jobs.push(job);
+        rest.push((poll, responder));
+    }
+    let applied = engine.apply(&jobs).await;
+    let polls = rest.iter().map(|(poll, _)| *poll).collect();
+    let stored = note(engine, &applied.results, polls).await;
+    supersede(&engine.bus, &jobs, &applied.results).await;
+    let mut contested = Vec::new();
+    for ((job, result), (poll, responder)) in jobs.into_iter().zip(applied.results).zip(rest) {
+        if first && let Ok(Done { outcome: Outcome::Contested { owner, epoch }, .. }) = &result {
+            contested.push((Pending { job, poll, responder }, owner.gateway.clone(), *epoch));
+            continue;
+        }
+        let answer = match &stored {
+            Ok(()) => report::answer(&job.uid, &result),
+            Err(error) => Some(report::unavailable(&error.to_string())),
+        };
+        if let Some(answer) = answer {
+            responder.send(&answer).await;
+        }
+    }
+    applied.announcement.settle(&engine.bus, &*engine.records).await;
+    probe(engine, contested).await
+}
+
+/// Asks the gateways of sessions whose agents are claimed by others whether they are alive.
+async fn probe(engine: &Engine, contested: Vec<(Pending, GatewayId, u64)>) -> Vec<Pending> {
+    let asks = contested.into_iter().map(async |(mut pending, gateway, epoch)| {
+        let instance_uid = pending.job.uid.as_bytes().to_vec().into();
+        let probe = gateway_request::Request::Probe(v1::Probe { instance_uid, epoch });
+        let request = GatewayRequest { request: Some(probe) };
+        let timeout = engine.limits.probe_timeout;
+        let answer = engine.bus.request(&Subject::Gateway(gateway), &request, timeout).await;
+        let alive = matches!(
+            answer,
+            Ok(GatewayReply {
+                reply: Some(gateway_reply::Reply::Probe(ProbeReply { alive: true }))
+            })
+        );
+        if let What::Claim { rival, .. } = &mut pending.job.what {
+            *rival = if alive { Rival::Alive(epoch) } else { Rival::Gone(epoch) };
+        }
+        pending
+    });
+    futures_util::future::join_all(asks).await
+}
+
 /// What must be stored apart from the records before anybody is answered.
 async fn note(
     engine: &Engine,
-    jobs: &[Job],
     results: &[Result<Done, crate::Error>],
     polls: Vec<Option<store::Presence>>,
 ) -> Result<(), crate::Error> {
     let taken = |(result, poll): (&Result<Done, _>, Option<_>)| result.is_ok().then_some(poll)?;
     let polls: Vec<_> = results.iter().zip(polls).filter_map(taken).collect();
     let given: Vec<InstanceUid> = results.iter().filter_map(given_uid).collect();
-    metrics::counter!("muster_fleet_reports_total").increment(jobs.len() as u64);
     engine.note_polls(&polls).await?;
     engine.note_assigned(&given).await
 }
 
 fn given_uid(result: &Result<Done, crate::Error>) -> Option<InstanceUid> {
     match &result.as_ref().ok()?.outcome {
-        Outcome::Reply(Reply {
-            new_instance_uid, ..
-        }) => *new_instance_uid,
-        Outcome::Stale | Outcome::Silence => None,
+        Outcome::Reply(Reply { new_instance_uid, .. }) => *new_instance_uid,
+        Outcome::Stale | Outcome::Contested { .. } | Outcome::Silence => None,
     }
 }
 
 /// Tells gateways whose sessions lost their agents. Unheard, they learn it from the next report.
 async fn supersede(bus: &Client, jobs: &[Job], results: &[Result<Done, crate::Error>]) {
     for (job, result) in jobs.iter().zip(results) {
-        let Ok(Done {
-            superseded: Some(gateway),
-            record,
-            ..
-        }) = result
-        else {
+        let Ok(Done { superseded: Some(gateway), record, .. }) = result else {
             continue;
         };
-        let supersede = v1::Supersede {
-            instance_uid: job.uid.as_bytes().to_vec().into(),
-            epoch: record.epoch,
-        };
-        let request = GatewayRequest {
-            request: Some(gateway_request::Request::Supersede(supersede)),
-        };
-        if let Err(error) = bus
-            .publish(&Subject::Gateway(gateway.clone()), &request)
-            .await
-        {
+        let supersede =
+            v1::Supersede { instance_uid: job.uid.as_bytes().to_vec().into(), epoch: record.epoch };
+        let request =
+            GatewayRequest { request: Some(gateway_request::Request::Supersede(supersede)) };
+        if let Err(error) = bus.publish(&Subject::Gateway(gateway.clone()), &request).await {
             tracing::debug!(%gateway, %error, "not told that its session was superseded");
         }
     }
@@ -247,14 +271,7 @@ async fn closes(engine: &Engine, batch: Vec<Received<v1::Close>>) {
             continue;
         };
         let (epoch, answered) = (close.epoch, close.answered_sequence_num);
-        jobs.push(Job {
-            uid,
-            what: What::Close {
-                owner,
-                epoch,
-                answered,
-            },
-        });
+        jobs.push(Job { uid, what: What::Close { owner, epoch, answered } });
         responders.push(responder);
     }
     let applied = engine.apply(&jobs).await;
@@ -264,8 +281,5 @@ async fn closes(engine: &Engine, batch: Vec<Received<v1::Close>>) {
             responder.send(&v1::CloseReply {}).await;
         }
     }
-    applied
-        .announcement
-        .settle(&engine.bus, &*engine.records)
-        .await;
+    applied.announcement.settle(&engine.bus, &*engine.records).await;
 }

@@ -7,7 +7,7 @@ use bus::Client;
 use bytes::Bytes;
 use model::record::Owner;
 use model::seams::new_uid;
-use model::session::{self, Context, Input, Outcome, Reply, step};
+use model::session::{self, Context, Input, Outcome, Reply, Rival, step};
 use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Random, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
@@ -28,32 +28,12 @@ pub(crate) struct Job {
 /// A session input that owns what it needs.
 #[derive(Debug)]
 pub(crate) enum What {
-    Claim {
-        owner: Owner,
-        remote_address: String,
-        message: Box<AgentToServer>,
-    },
-    Report {
-        owner: Owner,
-        epoch: u64,
-        n: u64,
-        answered: Option<u64>,
-        message: Box<AgentToServer>,
-    },
-    Poll {
-        remote_address: String,
-        message: Box<AgentToServer>,
-    },
-    Close {
-        owner: Owner,
-        epoch: u64,
-        answered: Option<u64>,
-    },
+    Claim { owner: Owner, rival: Rival, remote_address: String, message: Box<AgentToServer> },
+    Report { owner: Owner, epoch: u64, n: u64, answered: Option<u64>, message: Box<AgentToServer> },
+    Poll { remote_address: String, message: Box<AgentToServer> },
+    Close { owner: Owner, epoch: u64, answered: Option<u64> },
     Assess,
-    Pushed {
-        epoch: u64,
-        hash: ConfigHash,
-    },
+    Pushed { epoch: u64, hash: ConfigHash },
 }
 
 /// What became of a job.
@@ -121,10 +101,7 @@ impl Engine {
             if open.is_empty() {
                 break;
             }
-            if let Err(error) = self
-                .round(jobs, &open, &mut results, &mut announcement)
-                .await
-            {
+            if let Err(error) = self.round(jobs, &open, &mut results, &mut announcement).await {
                 for index in open {
                     results[index].get_or_insert_with(|| Err(error.clone()));
                 }
@@ -133,10 +110,7 @@ impl Engine {
         let contended = |(index, result): (usize, Option<_>)| {
             result.unwrap_or_else(|| Err(Error::Contended(jobs[index].uid)))
         };
-        Applied {
-            results: results.into_iter().enumerate().map(contended).collect(),
-            announcement,
-        }
+        Applied { results: results.into_iter().enumerate().map(contended).collect(), announcement }
     }
 
     /// One try at the jobs still open: those that lose a race stay open.
@@ -149,10 +123,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let agents = self.load(jobs, open, results, now).await?;
-        let newest = agents
-            .values()
-            .map(|agent| agent.loaded.record.offered.decision)
-            .max();
+        let newest = agents.values().map(|agent| agent.loaded.record.offered.decision).max();
         // Somebody decided on a newer intent than is known here. If it cannot be read now, the
         // step leaves those offers alone.
         let _ = self.ledger.catch_up(newest.unwrap_or(0)).await;
@@ -176,12 +147,7 @@ impl Engine {
             );
             let events = outbox::append(&agent.loaded.pending, expected.next(), &events);
             let value = tables::agents::encode(&stepped.record, &agent.loaded.unknown);
-            writes.push(Write {
-                key,
-                expected,
-                value,
-                events,
-            });
+            writes.push(Write { key, expected, value, events });
             written.push(stepped);
         }
         if writes.is_empty() {
@@ -228,10 +194,7 @@ impl Engine {
                         if pending.len() > OUTBOX_BYTES_MAX {
                             left_behind.add(key, stored.version, std::mem::take(&mut pending));
                         }
-                        Loaded {
-                            pending,
-                            ..Loaded::from(decoded, stored.version)
-                        }
+                        Loaded { pending, ..Loaded::from(decoded, stored.version) }
                     }
                     Err(error) => {
                         metrics::counter!("muster_fleet_corrupt_records_total").increment(1);
@@ -312,11 +275,7 @@ impl Engine {
             };
             let mut result = step(&record, &input, &context);
             let mut offer = None;
-            if let Outcome::Reply(Reply {
-                offer: Some(wanted),
-                ..
-            }) = &result.outcome
-            {
+            if let Outcome::Reply(Reply { offer: Some(wanted), .. }) = &result.outcome {
                 offer = self.ledger.offer(&wanted.hash).await.ok().flatten();
                 if offer.is_none() {
                     // Without its body the offer waits for a later message.
@@ -332,23 +291,11 @@ impl Engine {
             // Presence was about the number before this job.
             answered = None;
             let (outcome, record) = (result.outcome, Arc::new(record.clone()));
-            done.push((
-                *index,
-                Done {
-                    outcome,
-                    offer,
-                    record,
-                    superseded,
-                },
-            ));
+            done.push((*index, Done { outcome, offer, record, superseded }));
         }
         events.sort_unstable();
         events.dedup();
-        Stepped {
-            record,
-            events,
-            done,
-        }
+        Stepped { record, events, done }
     }
 
     /// Notes polls where the next poll, at any worker, finds them, and tells the views.
@@ -383,65 +330,35 @@ impl Loaded {
     fn from(decoded: tables::Loaded<AgentRecord>, version: Version) -> Self {
         let (record, unknown) = (decoded.value, decoded.unknown);
         let pending = Bytes::new();
-        Self {
-            record,
-            unknown,
-            version,
-            pending,
-            answered: None,
-            uid_is_ours: false,
-        }
+        Self { record, unknown, version, pending, answered: None, uid_is_ours: false }
     }
 }
 
 impl What {
     fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {
         match self {
-            Self::Claim {
-                owner,
-                remote_address,
-                message,
-            } => Input::Claim {
+            Self::Claim { owner, rival, remote_address, message } => Input::Claim {
                 owner: owner.clone(),
+                rival: *rival,
                 answered: answered_by_presence,
                 remote_address,
                 message,
             },
-            Self::Report {
-                owner,
-                epoch,
-                n,
-                answered,
-                message,
-            } => Input::Report {
+            Self::Report { owner, epoch, n, answered, message } => Input::Report {
                 owner: owner.clone(),
                 epoch: *epoch,
                 n: *n,
                 answered: *answered,
                 message,
             },
-            Self::Poll {
-                remote_address,
-                message,
-            } => Input::Poll {
-                answered: answered_by_presence,
-                remote_address,
-                message,
-            },
-            Self::Close {
-                owner,
-                epoch,
-                answered,
-            } => Input::Close {
-                owner: owner.clone(),
-                epoch: *epoch,
-                answered: *answered,
-            },
+            Self::Poll { remote_address, message } => {
+                Input::Poll { answered: answered_by_presence, remote_address, message }
+            }
+            Self::Close { owner, epoch, answered } => {
+                Input::Close { owner: owner.clone(), epoch: *epoch, answered: *answered }
+            }
             Self::Assess => Input::Assess,
-            Self::Pushed { epoch, hash } => Input::Pushed {
-                epoch: *epoch,
-                hash: *hash,
-            },
+            Self::Pushed { epoch, hash } => Input::Pushed { epoch: *epoch, hash: *hash },
         }
     }
 }

@@ -31,10 +31,7 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn intent(&self) -> Intent<'_> {
-        Intent {
-            assignments: &self.assignments,
-            decision: self.decision,
-        }
+        Intent { assignments: &self.assignments, decision: self.decision }
     }
 }
 
@@ -54,19 +51,12 @@ impl Ledger {
     pub(crate) fn new(store: Arc<dyn Store>, limits: &Limits) -> Self {
         let entries = usize::try_from(limits.bodies_bytes_max / TYPICAL_BODY_BYTES).unwrap_or(1024);
         let bodies = Cache::with_weighter(entries, limits.bodies_bytes_max, ByteWeight);
-        Self {
-            store,
-            known: Mutex::default(),
-            bodies,
-        }
+        Self { store, known: Mutex::default(), bodies }
     }
 
     /// The assignments as last read; `None` until they were read once.
     pub(crate) fn known(&self) -> Option<Arc<Known>> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The number of the decision last read.
@@ -78,27 +68,16 @@ impl Ledger {
     /// a read that was overtaken, or from a ledger that lost something.
     pub(crate) async fn refresh(&self) -> Result<(), Error> {
         let key = Key::intent();
-        let stored = self
-            .store
-            .get(std::slice::from_ref(&key))
-            .await?
-            .pop()
-            .flatten();
+        let stored = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten();
         let read = match stored {
             Some(stored) => Known {
                 assignments: tables::intent::decode(&key, &stored.value)?.value,
                 decision: stored.version.0,
             },
-            None => Known {
-                assignments: Assignments::default(),
-                decision: 0,
-            },
+            None => Known { assignments: Assignments::default(), decision: 0 },
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known
-            .as_ref()
-            .is_none_or(|known| known.decision <= read.decision)
-        {
+        if known.as_ref().is_none_or(|known| known.decision <= read.decision) {
             *known = Some(Arc::new(read));
         }
         Ok(())

@@ -17,6 +17,9 @@ pub struct Limits {
     pub conflicts_max: usize,
     /// How long a gateway may take to flush an offer to its sockets.
     pub deliver_timeout: Duration,
+    /// How long a gateway may take to find out whether an agent's socket is alive. Its own
+    /// deadline for the pong is 2 s.
+    pub probe_timeout: Duration,
     /// How often the assignments are read again even if nobody said that they changed.
     pub intent_refresh: Duration,
     /// How often one shard is looked through for events that a crash left behind.
@@ -37,6 +40,7 @@ impl Default for Limits {
             inbox_max: 8192,
             conflicts_max: 8,
             deliver_timeout: Duration::from_secs(5),
+            probe_timeout: Duration::from_millis(2500),
             intent_refresh: Duration::from_secs(5),
             sweep_interval: Duration::from_secs(1),
             ready_interval: Duration::from_secs(1),

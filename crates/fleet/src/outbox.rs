@@ -31,9 +31,7 @@ fn read(outbox: &Bytes) -> Vec<(Version, Bytes)> {
         let Ok(version) = decode_varint(&mut rest) else {
             break;
         };
-        let Some(length) = decode_varint(&mut rest)
-            .ok()
-            .and_then(|n| usize::try_from(n).ok())
+        let Some(length) = decode_varint(&mut rest).ok().and_then(|n| usize::try_from(n).ok())
         else {
             break;
         };
@@ -65,13 +63,11 @@ impl Announcement {
             return Ok(());
         }
         let entries = self.entries.iter().flat_map(|(key, _, outbox)| {
-            read(outbox)
-                .into_iter()
-                .map(move |(version, payload)| LogEntry {
-                    key: format!("{:02}", key.shard()),
-                    id: format!("{key}-{}", version.0),
-                    payload,
-                })
+            read(outbox).into_iter().map(move |(version, payload)| LogEntry {
+                key: format!("{:02}", key.shard()),
+                id: format!("{key}-{}", version.0),
+                payload,
+            })
         });
         Ok(bus.append(entries.collect()).await?)
     }
@@ -81,11 +77,8 @@ impl Announcement {
         if self.entries.is_empty() {
             return;
         }
-        let settled: Vec<(Key, Version)> = self
-            .entries
-            .iter()
-            .map(|(key, version, _)| (key.clone(), *version))
-            .collect();
+        let settled: Vec<(Key, Version)> =
+            self.entries.iter().map(|(key, version, _)| (key.clone(), *version)).collect();
         let done = async {
             self.publish(bus).await?;
             Ok::<_, Error>(store.settle(&settled).await?)

@@ -15,10 +15,7 @@ pub(crate) fn holder(record: &AgentRecord) -> Option<String> {
     if record.polls {
         return Some(POLLS.to_owned());
     }
-    record
-        .last_gateway
-        .as_ref()
-        .map(|gateway| gateway.as_str().to_owned())
+    record.last_gateway.as_ref().map(|gateway| gateway.as_str().to_owned())
 }
 
 /// The last number answered, by record and presence together; `None` if presence adds nothing.
@@ -43,12 +40,7 @@ pub(crate) async fn publish_polls(bus: &Client, seen: &[Presence], now: Timestam
             seen_unix_ms: presence.seen.0,
         })
         .collect();
-    let presence = v1::Presence {
-        gateway_id: String::new(),
-        seen,
-        sessions: 0,
-        at_unix_ms: now.0,
-    };
+    let presence = v1::Presence { gateway_id: String::new(), seen, sessions: 0, at_unix_ms: now.0 };
     if let Err(error) = bus.publish(&Subject::Presence, &presence).await {
         tracing::debug!(%error, "polls not announced");
     }

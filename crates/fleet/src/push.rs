@@ -23,16 +23,8 @@ impl Engine {
     /// Brings agents' offers in line with a decision and pushes what is new to them.
     pub(crate) async fn reassess(&self, ask: &Reassess) -> (ReassessReply, Vec<Announcement>) {
         let mut answer = ReassessReply::default();
-        let uids = ask
-            .instance_uids
-            .iter()
-            .filter_map(|uid| InstanceUid::try_from(&uid[..]).ok());
-        let jobs: Vec<Job> = uids
-            .map(|uid| Job {
-                uid,
-                what: What::Assess,
-            })
-            .collect();
+        let uids = ask.instance_uids.iter().filter_map(|uid| InstanceUid::try_from(&uid[..]).ok());
+        let jobs: Vec<Job> = uids.map(|uid| Job { uid, what: What::Assess }).collect();
         if self.ledger.catch_up(ask.decision).await.is_err() {
             answer.failed = count(jobs.len());
             return (answer, Vec::new());
@@ -76,34 +68,18 @@ impl Engine {
             instance_uid: uid.as_bytes().to_vec().into(),
             epoch: *epoch,
         };
-        let deliver = Deliver {
-            message: reply::push(&offer),
-            targets: targets.iter().map(target).collect(),
-        };
-        let request = GatewayRequest {
-            request: Some(gateway_request::Request::Deliver(deliver)),
-        };
+        let deliver =
+            Deliver { message: reply::push(&offer), targets: targets.iter().map(target).collect() };
+        let request = GatewayRequest { request: Some(gateway_request::Request::Deliver(deliver)) };
         let timeout = self.limits.deliver_timeout;
-        let answer = self
-            .bus
-            .request(&Subject::Gateway(gateway), &request, timeout)
-            .await?;
+        let answer = self.bus.request(&Subject::Gateway(gateway), &request, timeout).await?;
         let Some(gateway_reply::Reply::Delivered(outcomes)) = answer.reply else {
             return Ok(Vec::new());
         };
         let sent = |outcome: &i32| *outcome == i32::from(delivered::Outcome::Sent);
-        let pushed = targets
-            .iter()
-            .zip(&outcomes.outcomes)
-            .filter(|(_, outcome)| sent(outcome));
+        let pushed = targets.iter().zip(&outcomes.outcomes).filter(|(_, outcome)| sent(outcome));
         Ok(pushed
-            .map(|((uid, epoch), _)| Job {
-                uid: *uid,
-                what: What::Pushed {
-                    epoch: *epoch,
-                    hash,
-                },
-            })
+            .map(|((uid, epoch), _)| Job { uid: *uid, what: What::Pushed { epoch: *epoch, hash } })
             .collect())
     }
 }
@@ -111,10 +87,7 @@ impl Engine {
 fn plan(deliveries: &mut Deliveries, uid: InstanceUid, done: &Done) {
     if let (Some(offer), Some(owner)) = (to_push(&done.record), &done.record.owner) {
         let to = (owner.gateway.clone(), offer.hash);
-        deliveries
-            .entry(to)
-            .or_default()
-            .push((uid, done.record.epoch));
+        deliveries.entry(to).or_default().push((uid, done.record.epoch));
     }
 }
 

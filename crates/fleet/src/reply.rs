@@ -32,16 +32,14 @@ pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offer: Option<&Bytes>)
         instance_uid: instance_uid.to_vec(),
         flags: reply.flags,
         capabilities: opamp::capability::SERVER,
-        agent_identification: reply.new_instance_uid.map(|uid| AgentIdentification {
-            new_instance_uid: uid.as_bytes().to_vec(),
-        }),
+        agent_identification: reply
+            .new_instance_uid
+            .map(|uid| AgentIdentification { new_instance_uid: uid.as_bytes().to_vec() }),
         ..Default::default()
     };
     let mut out =
         BytesMut::with_capacity(message.encoded_len() + offer.map_or(0, |offer| offer.len()));
-    message
-        .encode(&mut out)
-        .expect("a buffer of the encoded length takes the message");
+    message.encode(&mut out).expect("a buffer of the encoded length takes the message");
     if let Some(offer) = offer {
         out.put_slice(offer);
     }
@@ -70,30 +68,17 @@ mod tests {
 
     #[test]
     fn a_shared_offer_decodes_as_if_written_in_place() {
-        let file = AgentConfigFile {
-            body: vec![7; 300].into(),
-            ..Default::default()
-        };
-        let config = AgentConfigMap {
-            config_map: [(String::new(), file)].into(),
-        };
+        let file = AgentConfigFile { body: vec![7; 300].into(), ..Default::default() };
+        let config = AgentConfigMap { config_map: [(String::new(), file)].into() };
         let hash = ConfigHash::of(&config.config_map);
         let offer = remote_config(&hash, &config.encode_to_vec().into());
-        let reply = Reply {
-            flags: 1,
-            ..Default::default()
-        };
+        let reply = Reply { flags: 1, ..Default::default() };
         let decoded = ServerToAgent::decode(message(&[1; 16], &reply, Some(&offer))).unwrap();
         assert_eq!(decoded.instance_uid, [1; 16]);
         assert_eq!(decoded.flags, 1);
         let remote = decoded.remote_config.unwrap();
         assert_eq!(remote.config, Some(config));
         assert_eq!(remote.config_hash, hash.0);
-        assert!(
-            ServerToAgent::decode(push(&offer))
-                .unwrap()
-                .instance_uid
-                .is_empty()
-        );
+        assert!(ServerToAgent::decode(push(&offer)).unwrap().instance_uid.is_empty());
     }
 }

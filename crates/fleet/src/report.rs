@@ -3,7 +3,7 @@
 use bus::v1::{Report, ReportReply, Transport, report_reply};
 use bytes::Bytes;
 use model::record::Owner;
-use model::session::{self, Outcome};
+use model::session::{self, Outcome, Rival};
 use model::{GatewayId, SessionId};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
@@ -40,19 +40,12 @@ impl Engine {
         });
         let remote_address = report.remote_address;
         let what = if polls {
-            What::Poll {
-                remote_address,
-                message,
-            }
+            What::Poll { remote_address, message }
         } else {
             let owner = owner(&report.gateway_id, &report.session_id)?;
             let (epoch, n) = (report.epoch, report.n);
             match epoch {
-                0 => What::Claim {
-                    owner,
-                    remote_address,
-                    message,
-                },
+                0 => What::Claim { owner, rival: Rival::Unknown, remote_address, message },
                 _ => What::Report {
                     owner,
                     epoch,
@@ -62,10 +55,7 @@ impl Engine {
                 },
             }
         };
-        Ok(Understood {
-            job: Job { uid, what },
-            poll,
-        })
+        Ok(Understood { job: Job { uid, what }, poll })
     }
 
     /// A uid of another length can only ask for a proper one.
@@ -87,79 +77,44 @@ impl Engine {
             return Ok(());
         }
         let seen = self.clock.now();
-        let entry = |uid: &InstanceUid| Presence {
-            instance_uid: *uid,
-            epoch: 0,
-            sequence_num: 0,
-            seen,
-        };
+        let entry =
+            |uid: &InstanceUid| Presence { instance_uid: *uid, epoch: 0, sequence_num: 0, seen };
         let entries: Vec<Presence> = uids.iter().map(entry).collect();
-        Ok(self
-            .records
-            .put_presence(presence::ASSIGNED, &entries)
-            .await?)
+        Ok(self.records.put_presence(presence::ASSIGNED, &entries).await?)
     }
 }
 
 /// The session a message names.
 pub(crate) fn owner(gateway_id: &str, session_id: &[u8]) -> Result<Owner, ReportReply> {
-    let session = session_id
-        .try_into()
-        .map_err(|_| unavailable("session_id is not 16 bytes"))?;
-    Ok(Owner {
-        gateway: GatewayId::new(gateway_id),
-        session: SessionId(session),
-    })
+    let session = session_id.try_into().map_err(|_| unavailable("session_id is not 16 bytes"))?;
+    Ok(Owner { gateway: GatewayId::new(gateway_id), session: SessionId(session) })
 }
 
 /// What the gateway is told; `None` if nobody waits for it.
 pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<ReportReply> {
     match result {
-        Ok(Done {
-            outcome: Outcome::Reply(reply),
-            offer,
-            ..
-        }) => {
+        Ok(Done { outcome: Outcome::Reply(reply), offer, .. }) => {
             let offer = offer.as_ref().filter(|_| reply.offer.is_some());
-            Some(accepted(
-                reply.epoch,
-                reply::message(uid.as_bytes(), reply, offer),
-            ))
+            Some(accepted(reply.epoch, reply::message(uid.as_bytes(), reply, offer)))
         }
-        Ok(Done {
-            outcome: Outcome::Stale,
-            ..
-        }) => {
+        Ok(Done { outcome: Outcome::Stale, .. }) => {
             let stale = report_reply::Stale {};
-            Some(ReportReply {
-                outcome: Some(report_reply::Outcome::Stale(stale)),
-            })
+            Some(ReportReply { outcome: Some(report_reply::Outcome::Stale(stale)) })
         }
-        Ok(Done {
-            outcome: Outcome::Silence,
-            ..
-        }) => None,
+        // The agent changed hands while its holder was being asked: ask again from the start.
+        Ok(Done { outcome: Outcome::Contested { .. }, .. }) => Some(unavailable("contested")),
+        Ok(Done { outcome: Outcome::Silence, .. }) => None,
         Err(error) => Some(unavailable(&error.to_string())),
     }
 }
 
 fn accepted(epoch: u64, message: Bytes) -> ReportReply {
-    let accepted = report_reply::Accepted {
-        epoch,
-        message,
-        refused: false,
-    };
-    ReportReply {
-        outcome: Some(report_reply::Outcome::Accepted(accepted)),
-    }
+    let accepted = report_reply::Accepted { epoch, message, refused: false };
+    ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
 }
 
 /// Nothing was stored.
 pub(crate) fn unavailable(reason: &str) -> ReportReply {
-    let unavailable = report_reply::Unavailable {
-        reason: reason.to_owned(),
-    };
-    ReportReply {
-        outcome: Some(report_reply::Outcome::Unavailable(unavailable)),
-    }
+    let unavailable = report_reply::Unavailable { reason: reason.to_owned() };
+    ReportReply { outcome: Some(report_reply::Outcome::Unavailable(unavailable)) }
 }

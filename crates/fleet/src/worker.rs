@@ -43,18 +43,8 @@ impl Worker {
     ) -> Self {
         let limits = config.limits;
         let ledger = Ledger::new(ledger, &limits);
-        let engine = Engine {
-            limits,
-            bus,
-            records,
-            ledger,
-            clock,
-            random,
-        };
-        Self {
-            engine: Arc::new(engine),
-            ready: Arc::default(),
-        }
+        let engine = Engine { limits, bus, records, ledger, clock, random };
+        Self { engine: Arc::new(engine), ready: Arc::default() }
     }
 
     /// Whether it takes messages and both stores answered lately.
@@ -65,17 +55,11 @@ impl Worker {
     /// Works until told to stop, then finishes what it has in hand.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), Error> {
         let (bus, limits) = (&self.engine.bus, self.engine.limits);
-        let reports = bus
-            .join(&Subject::Report, WORKERS, limits.inbox_max)
-            .await?;
+        let reports = bus.join(&Subject::Report, WORKERS, limits.inbox_max).await?;
         let closes = bus.join(&Subject::Close, WORKERS, limits.inbox_max).await?;
-        let reassess = bus
-            .join(&Subject::Reassess, WORKERS, limits.inbox_max)
-            .await?;
+        let reassess = bus.join(&Subject::Reassess, WORKERS, limits.inbox_max).await?;
         let blobs = bus.join(&Subject::Blob, WORKERS, limits.inbox_max).await?;
-        let presence = bus
-            .join(&Subject::Presence, WORKERS, limits.inbox_max)
-            .await?;
+        let presence = bus.join(&Subject::Presence, WORKERS, limits.inbox_max).await?;
         let intent = bus.subscribe(&Subject::Intent, limits.inbox_max).await?;
 
         let tasks = TaskTracker::new();
@@ -86,11 +70,7 @@ impl Worker {
             shutdown: shutdown.clone(),
         };
         // The assignments first: a worker that does not know them offers nothing.
-        tasks.spawn(upkeep(
-            self.engine.clone(),
-            self.ready.clone(),
-            shutdown.clone(),
-        ));
+        tasks.spawn(upkeep(self.engine.clone(), self.ready.clone(), shutdown.clone()));
         tasks.spawn(sweep(self.engine.clone(), shutdown.clone()));
         tasks.spawn(shared.clone().intent(intent));
         tasks.spawn(shared.clone().reports(reports));
@@ -102,10 +82,7 @@ impl Worker {
         shutdown.cancelled().await;
         self.ready.store(false, Ordering::Relaxed);
         tasks.close();
-        if tokio::time::timeout(limits.stop_timeout, tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(limits.stop_timeout, tasks.wait()).await.is_err() {
             tracing::warn!("stopped with work in hand; its gateways ask again");
         }
         Ok(())

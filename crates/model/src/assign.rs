@@ -41,11 +41,7 @@ impl Assignments {
         self.list
             .iter()
             .filter(|assignment| assignment.selector.matches(agent))
-            .max_by(|a, b| {
-                a.priority
-                    .cmp(&b.priority)
-                    .then_with(|| b.name.cmp(&a.name))
-            })
+            .max_by(|a, b| a.priority.cmp(&b.priority).then_with(|| b.name.cmp(&a.name)))
     }
 
     /// Another assignment that could tie with this one.
@@ -69,14 +65,7 @@ impl Assignments {
 
 impl Labels for AgentSummary {
     fn value(&self, key: &str) -> Option<Cow<'_, str>> {
-        label(
-            key,
-            &self.labels,
-            &[
-                &self.identifying_attributes,
-                &self.non_identifying_attributes,
-            ],
-        )
+        label(key, &self.labels, &[&self.identifying_attributes, &self.non_identifying_attributes])
     }
 }
 
@@ -84,10 +73,7 @@ impl Labels for AgentRecord {
     fn value(&self, key: &str) -> Option<Cow<'_, str>> {
         let description = self.reported.agent_description.as_ref();
         let attributes = description.map_or([&[][..], &[][..]], |description| {
-            [
-                &description.identifying_attributes,
-                &description.non_identifying_attributes,
-            ]
+            [&description.identifying_attributes, &description.non_identifying_attributes]
         });
         label(key, &self.labels, &attributes)
     }
@@ -102,13 +88,8 @@ fn label<'a>(
     if let Some(value) = labels.get(key) {
         return Some(Cow::Borrowed(value));
     }
-    let found = attributes
-        .iter()
-        .flat_map(|list| list.iter())
-        .find(|pair| pair.key == key)?;
-    Some(text(
-        found.value.as_ref().and_then(|value| value.value.as_ref()),
-    ))
+    let found = attributes.iter().flat_map(|list| list.iter()).find(|pair| pair.key == key)?;
+    Some(text(found.value.as_ref().and_then(|value| value.value.as_ref())))
 }
 
 /// A scalar as text. What has no text form is there, but equals nothing useful.
@@ -133,28 +114,17 @@ mod tests {
     use crate::ConfigHash;
 
     fn assignment(name: &str, selector: &str, priority: i64) -> Assignment {
-        let config = RevisionRef {
-            config: name.to_owned(),
-            revision: 1,
-            hash: ConfigHash([1; 32]),
-        };
+        let config =
+            RevisionRef { config: name.to_owned(), revision: 1, hash: ConfigHash([1; 32]) };
         let selector = Selector::parse(selector).unwrap();
-        Assignment {
-            name: name.to_owned(),
-            selector,
-            config,
-            priority,
-            updated: Timestamp(0),
-        }
+        Assignment { name: name.to_owned(), selector, config, priority, updated: Timestamp(0) }
     }
 
     fn agent(attributes: &[(&str, Value)]) -> AgentRecord {
         let mut record = AgentRecord::new(InstanceUid::from_bytes([1; 16]), Timestamp(0));
         let pair = |(key, value): &(&str, Value)| KeyValue {
             key: (*key).to_owned(),
-            value: Some(AnyValue {
-                value: Some(value.clone()),
-            }),
+            value: Some(AnyValue { value: Some(value.clone()) }),
         };
         record.reported.agent_description = Some(AgentDescription {
             identifying_attributes: attributes.iter().map(pair).collect(),
@@ -175,26 +145,11 @@ mod tests {
 
     #[test]
     fn a_possible_tie_is_a_conflict_and_disjoint_selectors_are_not() {
-        let assignments = Assignments {
-            list: vec![assignment("prod", "env=prod", 0)],
-        };
-        assert_eq!(
-            assignments
-                .conflict(&assignment("all", "", 0))
-                .unwrap()
-                .name,
-            "prod"
-        );
+        let assignments = Assignments { list: vec![assignment("prod", "env=prod", 0)] };
+        assert_eq!(assignments.conflict(&assignment("all", "", 0)).unwrap().name, "prod");
         assert!(assignments.conflict(&assignment("all", "", 1)).is_none());
-        assert!(
-            assignments
-                .conflict(&assignment("dev", "env=dev", 0))
-                .is_none()
-        );
-        assert!(
-            assignments.conflict(&assignment("prod", "", 0)).is_none(),
-            "it replaces itself"
-        );
+        assert!(assignments.conflict(&assignment("dev", "env=dev", 0)).is_none());
+        assert!(assignments.conflict(&assignment("prod", "", 0)).is_none(), "it replaces itself");
     }
 
     #[test]
@@ -208,10 +163,7 @@ mod tests {
         let summary = AgentSummary::from(&record);
         for selector in ["env=prod", "port=4317", "edge=true", "!missing"] {
             let selector = Selector::parse(selector).unwrap();
-            assert!(
-                selector.matches(&record) && selector.matches(&summary),
-                "{selector}"
-            );
+            assert!(selector.matches(&record) && selector.matches(&summary), "{selector}");
         }
     }
 }

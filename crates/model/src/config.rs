@@ -24,12 +24,9 @@ impl ConfigHash {
         hasher.update(DOMAIN_TAG);
         hasher.update((files.len() as u64).to_be_bytes());
         for (key, file) in files {
-            for field in [
-                key.as_bytes(),
-                &file.body[..],
-                file.content_type.as_bytes(),
-                file.role.as_bytes(),
-            ] {
+            for field in
+                [key.as_bytes(), &file.body[..], file.content_type.as_bytes(), file.role.as_bytes()]
+            {
                 hasher.update((field.len() as u64).to_be_bytes());
                 hasher.update(field);
             }
@@ -98,9 +95,7 @@ impl Config {
 
     /// The revision of this number.
     pub fn revision(&self, number: u64) -> Option<&Revision> {
-        self.revisions
-            .iter()
-            .find(|revision| revision.number == number)
+        self.revisions.iter().find(|revision| revision.number == number)
     }
 }
 

@@ -33,4 +33,6 @@ pub enum Event {
     ConfigDelivered,
     /// It was asked for a full report.
     FullStateRequested,
+    /// Another live agent uses its uid and was given a new one.
+    DuplicateDetected,
 }

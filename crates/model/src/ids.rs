@@ -12,11 +12,7 @@ impl GatewayId {
     /// digits, `-` and `_` are kept.
     pub fn new(name: &str) -> Self {
         let safe = |c: char| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
+            if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }
         };
         Self(name.chars().map(safe).collect::<String>().into())
     }

@@ -41,6 +41,8 @@ pub struct AgentRecord {
     pub polls: bool,
     /// Address its last session or poll came from.
     pub remote_address: String,
+    /// Other live agents that used its uid.
+    pub duplicate: Duplicate,
     /// The operator's own labels.
     pub labels: BTreeMap<String, String>,
     /// When it first spoke.
@@ -75,6 +77,15 @@ pub struct FullState {
     pub asked: u32,
     /// The agent's numbers never advance: gaps mean nothing for it.
     pub ignores_sequence: bool,
+}
+
+/// What was seen of other live agents with the same uid: cloned machines, mostly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Duplicate {
+    /// New uids given to newcomers lately.
+    pub told: u32,
+    /// When the last one was given; the epoch's start if never.
+    pub last: Timestamp,
 }
 
 /// The compressible parts of AgentToServer as last reported. The messages are the agent's own
@@ -140,6 +151,7 @@ impl AgentRecord {
             recent_sessions: Vec::new(),
             polls: false,
             remote_address: String::new(),
+            duplicate: Duplicate::default(),
             labels: BTreeMap::new(),
             first_seen: now,
             last_seen: now,

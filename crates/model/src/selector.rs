@@ -45,10 +45,7 @@ impl Selector {
     /// Reads a selector.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let requirements = parse::requirements(text)?;
-        Ok(Self {
-            text: text.trim().to_owned(),
-            requirements,
-        })
+        Ok(Self { text: text.trim().to_owned(), requirements })
     }
 
     /// The text it was written as.
@@ -58,9 +55,7 @@ impl Selector {
 
     /// Whether it selects this agent.
     pub fn matches(&self, agent: &impl Labels) -> bool {
-        self.requirements
-            .iter()
-            .all(|requirement| requirement.holds(agent))
+        self.requirements.iter().all(|requirement| requirement.holds(agent))
     }
 
     /// Whether some agent could be selected by both. Errs on the side of yes.
@@ -150,30 +145,17 @@ mod tests {
         ] {
             assert!(matches(yes, &agent), "{yes:?} should match");
         }
-        for no in [
-            "env=dev",
-            "env!=prod",
-            "env notin (prod)",
-            "canary",
-            "!env",
-            "canary=",
-            "a in (b)",
-        ] {
+        for no in
+            ["env=dev", "env!=prod", "env notin (prod)", "canary", "!env", "canary=", "a in (b)"]
+        {
             assert!(!matches(no, &agent), "{no:?} should not match");
         }
-        assert!(
-            matches("note=", &[("note", "")]),
-            "an empty value is a value"
-        );
+        assert!(matches("note=", &[("note", "")]), "an empty value is a value");
     }
 
     #[test]
     fn overlap_is_ruled_out_only_by_contradiction() {
-        let overlap = |a, b| {
-            Selector::parse(a)
-                .unwrap()
-                .may_overlap(&Selector::parse(b).unwrap())
-        };
+        let overlap = |a, b| Selector::parse(a).unwrap().may_overlap(&Selector::parse(b).unwrap());
         assert!(overlap("", "env=prod"));
         assert!(overlap("env=prod", "tier=web"));
         assert!(overlap("env in (a,b)", "env in (b,c)"));

@@ -37,9 +37,7 @@ pub fn decode<M: Message + Default>(message: &[u8]) -> Result<M, Malformed> {
 pub fn encode(message: &impl Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + message.encoded_len());
     out.put_u8(0);
-    message
-        .encode(&mut out)
-        .expect("a Vec grows to what the message needs");
+    message.encode(&mut out).expect("a Vec grows to what the message needs");
     out
 }
 
@@ -50,10 +48,7 @@ mod tests {
 
     #[test]
     fn header_is_one_zero_byte_and_other_zeros_are_read() {
-        let message = AgentToServer {
-            sequence_num: 7,
-            ..Default::default()
-        };
+        let message = AgentToServer { sequence_num: 7, ..Default::default() };
         let bytes = encode(&message);
         assert_eq!(bytes[0], 0);
         assert_eq!(decode(&bytes), Ok(message.clone()));
@@ -71,9 +66,6 @@ mod tests {
         assert_eq!(body(&[1, 8, 1]), Err(Malformed::UnknownHeader(1)));
         assert_eq!(body(&[]), Err(Malformed::Header));
         assert_eq!(body(&[0x80; 10]), Err(Malformed::Header));
-        assert!(matches!(
-            decode::<AgentToServer>(&[0, 0x0a, 0x10]),
-            Err(Malformed::Protobuf(_))
-        ));
+        assert!(matches!(decode::<AgentToServer>(&[0, 0x0a, 0x10]), Err(Malformed::Protobuf(_))));
     }
 }

@@ -32,11 +32,7 @@ impl InstanceUid {
 
     /// A UUIDv7 made of a time and randomness the caller supplies.
     pub fn v7(unix_ms: u64, random: [u8; 10]) -> Self {
-        Self(
-            uuid::Builder::from_unix_timestamp_millis(unix_ms, &random)
-                .into_uuid()
-                .into_bytes(),
-        )
+        Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid().into_bytes())
     }
 }
 
@@ -44,10 +40,7 @@ impl TryFrom<&[u8]> for InstanceUid {
     type Error = InvalidUid;
 
     fn try_from(bytes: &[u8]) -> Result<Self, InvalidUid> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| InvalidUid::Length(bytes.len()))
+        bytes.try_into().map(Self).map_err(|_| InvalidUid::Length(bytes.len()))
     }
 }
 
@@ -90,10 +83,7 @@ mod tests {
     fn other_lengths_are_named() {
         for length in [0, 15, 17, 26] {
             let bytes = vec![1; length];
-            assert_eq!(
-                InstanceUid::try_from(&bytes[..]),
-                Err(InvalidUid::Length(length))
-            );
+            assert_eq!(InstanceUid::try_from(&bytes[..]), Err(InvalidUid::Length(length)));
         }
         assert!("not-a-uuid".parse::<InstanceUid>().is_err());
     }

@@ -87,12 +87,7 @@ impl Server {
         let data = tempfile::tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = spawn(kind, address, data.path())?;
-        let mut server = Self {
-            child,
-            kind,
-            address,
-            data,
-        };
+        let mut server = Self { child, kind, address, data };
         server.wait()?;
         Ok(server)
     }
@@ -109,11 +104,7 @@ impl Server {
             }
             std::thread::sleep(POLL);
         }
-        bail!(
-            "{:?} did not answer on {} in {START_TIMEOUT:?}",
-            self.kind,
-            self.address
-        )
+        bail!("{:?} did not answer on {} in {START_TIMEOUT:?}", self.kind, self.address)
     }
 
     fn answers(&self) -> anyhow::Result<bool> {
@@ -144,26 +135,10 @@ fn spawn(kind: Kind, address: SocketAddr, data: &Path) -> anyhow::Result<Child> 
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let mut command = Command::new(program);
     match kind {
-        Kind::Nats => command
-            .args(["-a", &host, "-p", &port, "-js", "-sd"])
-            .arg(data),
+        Kind::Nats => command.args(["-a", &host, "-p", &port, "-js", "-sd"]).arg(data),
         Kind::Redis => command
-            .args([
-                "--bind",
-                &host,
-                "--port",
-                &port,
-                "--save",
-                "",
-                "--appendonly",
-                "yes",
-            ])
-            .args([
-                "--appendfsync",
-                "always",
-                "--maxmemory-policy",
-                "noeviction",
-            ])
+            .args(["--bind", &host, "--port", &port, "--save", "", "--appendonly", "yes"])
+            .args(["--appendfsync", "always", "--maxmemory-policy", "noeviction"])
             .args(["--enable-debug-command", "yes", "--dir"])
             .arg(data),
     };

@@ -35,19 +35,12 @@ impl Memory {
 
 impl State {
     fn write(&mut self, write: Write) -> Outcome {
-        let version = self
-            .values
-            .get(&write.key)
-            .map_or(Version::ABSENT, |stored| stored.version);
+        let version = self.values.get(&write.key).map_or(Version::ABSENT, |stored| stored.version);
         if version != write.expected {
             return Outcome::Conflict;
         }
         let version = version.next();
-        let stored = Stored {
-            version,
-            value: write.value,
-            events: write.events,
-        };
+        let stored = Stored { version, value: write.value, events: write.events };
         self.values.insert(write.key, stored);
         Outcome::Written(version)
     }
@@ -57,10 +50,7 @@ impl State {
 impl Store for Memory {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error> {
         let state = self.state();
-        Ok(keys
-            .iter()
-            .map(|key| state.values.get(key).cloned())
-            .collect())
+        Ok(keys.iter().map(|key| state.values.get(key).cloned()).collect())
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
@@ -83,33 +73,19 @@ impl Store for Memory {
     async fn unsettled(&self, table: Table, shard: u8) -> Result<Vec<(Key, Version)>, Error> {
         let state = self.state();
         let mine = |key: &Key| key.table == table && key.shard() == shard;
-        let found = state
-            .values
-            .iter()
-            .filter(|(key, s)| mine(key) && !s.events.is_empty());
-        Ok(found
-            .map(|(key, stored)| (key.clone(), stored.version))
-            .collect())
+        let found = state.values.iter().filter(|(key, s)| mine(key) && !s.events.is_empty());
+        Ok(found.map(|(key, stored)| (key.clone(), stored.version)).collect())
     }
 
     async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error> {
         let state = self.state();
         let mine = |key: &Key| key.table == table && key.shard() == shard;
         let after = |key: &Key| cursor.0.is_empty() || key.id > cursor.0;
-        let mut found = state
-            .values
-            .iter()
-            .filter(|(key, _)| mine(key) && after(key));
-        let entries: Vec<_> = found
-            .by_ref()
-            .take(PAGE)
-            .map(|(key, stored)| (key.clone(), stored.clone()))
-            .collect();
+        let mut found = state.values.iter().filter(|(key, _)| mine(key) && after(key));
+        let entries: Vec<_> =
+            found.by_ref().take(PAGE).map(|(key, stored)| (key.clone(), stored.clone())).collect();
         let more = found.next().is_some();
-        let next = entries
-            .last()
-            .filter(|_| more)
-            .map(|(key, _)| Cursor(key.id.clone()));
+        let next = entries.last().filter(|_| more).map(|(key, _)| Cursor(key.id.clone()));
         Ok(Page { entries, next })
     }
 
@@ -125,9 +101,7 @@ impl Store for Memory {
     async fn put_presence(&self, holder: &str, seen: &[Presence]) -> Result<(), Error> {
         let mut state = self.state();
         for presence in seen {
-            state
-                .presence
-                .insert((holder.to_owned(), presence.instance_uid), *presence);
+            state.presence.insert((holder.to_owned(), presence.instance_uid), *presence);
         }
         Ok(())
     }
@@ -137,10 +111,7 @@ impl Store for Memory {
         asked: &[(String, InstanceUid)],
     ) -> Result<Vec<Option<Presence>>, Error> {
         let state = self.state();
-        Ok(asked
-            .iter()
-            .map(|key| state.presence.get(key).copied())
-            .collect())
+        Ok(asked.iter().map(|key| state.presence.get(key).copied()).collect())
     }
 
     async fn ready(&self) -> Result<(), Error> {

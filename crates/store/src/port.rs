@@ -90,36 +90,24 @@ pub struct Key {
 impl Key {
     /// The key of an agent's record.
     pub fn agent(uid: &InstanceUid) -> Self {
-        Self {
-            table: Table::Agents,
-            id: Bytes::copy_from_slice(uid.as_bytes()),
-        }
+        Self { table: Table::Agents, id: Bytes::copy_from_slice(uid.as_bytes()) }
     }
 
     /// The key of a config.
     pub fn config(name: &str) -> Self {
-        Self {
-            table: Table::Configs,
-            id: Bytes::copy_from_slice(name.as_bytes()),
-        }
+        Self { table: Table::Configs, id: Bytes::copy_from_slice(name.as_bytes()) }
     }
 
     /// The key of the assignments.
     pub fn intent() -> Self {
-        Self {
-            table: Table::Intent,
-            id: Bytes::from_static(b"assignments"),
-        }
+        Self { table: Table::Intent, id: Bytes::from_static(b"assignments") }
     }
 
     /// The shard it lies in: FNV-1a over the id. Stored: never changed.
     pub fn shard(&self) -> u8 {
-        let hash = self
-            .id
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = self.id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         u8::try_from(hash % u64::from(SHARDS)).expect("a remainder of 64")
     }
 }

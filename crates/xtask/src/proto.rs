@@ -85,15 +85,9 @@ fn format(out: &Path) -> anyhow::Result<()> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
         .collect();
-    let status = std::process::Command::new("rustfmt")
-        .args(["--edition", "2024"])
-        .args(&files)
-        .status()?;
-    anyhow::ensure!(
-        status.success(),
-        "rustfmt failed on generated code in {}",
-        out.display()
-    );
+    let status =
+        std::process::Command::new("rustfmt").args(["--edition", "2024"]).args(&files).status()?;
+    anyhow::ensure!(status.success(), "rustfmt failed on generated code in {}", out.display());
     Ok(())
 }
 

@@ -409,6 +409,7 @@ pub mod agent_event {
         ConfigDelivered = 14,
         FullStateRequested = 15,
         Forgotten = 16,
+        DuplicateDetected = 17,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -434,6 +435,7 @@ pub mod agent_event {
                 Self::ConfigDelivered => "CONFIG_DELIVERED",
                 Self::FullStateRequested => "FULL_STATE_REQUESTED",
                 Self::Forgotten => "FORGOTTEN",
+                Self::DuplicateDetected => "DUPLICATE_DETECTED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -456,6 +458,7 @@ pub mod agent_event {
                 "CONFIG_DELIVERED" => Some(Self::ConfigDelivered),
                 "FULL_STATE_REQUESTED" => Some(Self::FullStateRequested),
                 "FORGOTTEN" => Some(Self::Forgotten),
+                "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
                 _ => None,
             }
         }

@@ -406,8 +406,7 @@ pub mod agents_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/muster.control.v1.Agents/ListAgents");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("muster.control.v1.Agents", "ListAgents"));
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "ListAgents"));
             self.inner.unary(req, path, codec).await
         }
         /// Reads one agent, with everything it reported.
@@ -421,8 +420,7 @@ pub mod agents_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/muster.control.v1.Agents/GetAgent");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("muster.control.v1.Agents", "GetAgent"));
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "GetAgent"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -608,10 +606,7 @@ pub mod agents_server {
                         tonic::Status::GRPC_STATUS,
                         (tonic::Code::Unimplemented as i32).into(),
                     );
-                    headers.insert(
-                        http::header::CONTENT_TYPE,
-                        tonic::metadata::GRPC_CONTENT_TYPE,
-                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
                     Ok(response)
                 }),
             }
@@ -754,8 +749,7 @@ pub mod configs_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/muster.control.v1.Configs/GetConfig");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("muster.control.v1.Configs", "GetConfig"));
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Configs", "GetConfig"));
             self.inner.unary(req, path, codec).await
         }
         /// Lists configs by name.
@@ -788,10 +782,8 @@ pub mod configs_client {
                 "/muster.control.v1.Configs/GetConfigRevision",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "muster.control.v1.Configs",
-                "GetConfigRevision",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Configs", "GetConfigRevision"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -1067,10 +1059,7 @@ pub mod configs_server {
                         tonic::Status::GRPC_STATUS,
                         (tonic::Code::Unimplemented as i32).into(),
                     );
-                    headers.insert(
-                        http::header::CONTENT_TYPE,
-                        tonic::metadata::GRPC_CONTENT_TYPE,
-                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
                     Ok(response)
                 }),
             }
@@ -1199,10 +1188,8 @@ pub mod assignments_client {
                 "/muster.control.v1.Assignments/SetAssignment",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "muster.control.v1.Assignments",
-                "SetAssignment",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Assignments", "SetAssignment"));
             self.inner.unary(req, path, codec).await
         }
         /// Lists assignments, highest priority first.
@@ -1219,10 +1206,8 @@ pub mod assignments_client {
                 "/muster.control.v1.Assignments/ListAssignments",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "muster.control.v1.Assignments",
-                "ListAssignments",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Assignments", "ListAssignments"));
             self.inner.unary(req, path, codec).await
         }
         /// Removes an assignment. Agents keep the config they have.
@@ -1239,10 +1224,8 @@ pub mod assignments_client {
                 "/muster.control.v1.Assignments/DeleteAssignment",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "muster.control.v1.Assignments",
-                "DeleteAssignment",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Assignments", "DeleteAssignment"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -1480,10 +1463,7 @@ pub mod assignments_server {
                         tonic::Status::GRPC_STATUS,
                         (tonic::Code::Unimplemented as i32).into(),
                     );
-                    headers.insert(
-                        http::header::CONTENT_TYPE,
-                        tonic::metadata::GRPC_CONTENT_TYPE,
-                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
                     Ok(response)
                 }),
             }

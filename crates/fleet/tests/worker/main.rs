@@ -53,24 +53,21 @@ async fn a_session_that_was_superseded_is_told_so() {
         .await
         .unwrap();
     let (old, _) = rig.accepted(claim("a", 1, &hello(1, 0))).await;
-    let (new, _) = rig.accepted(claim("b", 2, &bare(1, 1))).await;
+    let holder = async {
+        let (request, responder) = old_gateway.next().await.unwrap().split();
+        assert!(matches!(request.request, Some(gateway_request::Request::Probe(_))));
+        let reply = Some(gateway_reply::Reply::Probe(bus::v1::ProbeReply { alive: false }));
+        responder.send(&GatewayReply { reply }).await;
+        old_gateway.next().await.unwrap().body.request
+    };
+    let ((new, _), told) = tokio::join!(rig.accepted(claim("b", 2, &bare(1, 1))), holder);
     assert!(new > old);
-    let told = tokio::time::timeout(PATIENCE, old_gateway.next())
-        .await
-        .unwrap()
-        .unwrap();
-    let Some(gateway_request::Request::Supersede(supersede)) = told.body.request else {
+    let Some(gateway_request::Request::Supersede(supersede)) = told else {
         panic!("expected Supersede")
     };
-    assert_eq!(
-        (&supersede.instance_uid[..], supersede.epoch),
-        (&[1; 16][..], new)
-    );
+    assert_eq!((&supersede.instance_uid[..], supersede.epoch), (&[1; 16][..], new));
     let late = rig.ask(next("a", 1, old, 2, &bare(1, 2))).await;
-    assert!(
-        matches!(late, Some(report_reply::Outcome::Stale(_))),
-        "{late:?}"
-    );
+    assert!(matches!(late, Some(report_reply::Outcome::Stale(_))), "{late:?}");
 }
 
 #[tokio::test]
@@ -93,11 +90,7 @@ async fn an_unchanged_poll_writes_no_record_and_the_next_one_is_no_gap() {
         assert_eq!(rig.accepted(poll(&bare(1, seq))).await.1.flags, 0);
     }
     assert_eq!(rig.stored(1).await.unwrap().version, version);
-    assert_eq!(
-        rig.accepted(poll(&bare(1, 9))).await.1.flags,
-        1,
-        "a gap is still one"
-    );
+    assert_eq!(rig.accepted(poll(&bare(1, 9))).await.1.flags, 1, "a gap is still one");
 }
 
 #[tokio::test]
@@ -120,11 +113,7 @@ async fn presence_tells_a_reconnect_elsewhere_from_a_gap() {
         sequence_num: 7,
         seen_unix_ms: 5,
     };
-    let batch = Presence {
-        gateway_id: "a".to_owned(),
-        seen: vec![seen],
-        ..Default::default()
-    };
+    let batch = Presence { gateway_id: "a".to_owned(), seen: vec![seen], ..Default::default() };
     rig.bus.publish(&Subject::Presence, &batch).await.unwrap();
     let asked = [("a".to_owned(), instance(1))];
     until("presence is stored", async || {
@@ -146,38 +135,23 @@ async fn a_close_frees_the_agent_and_a_late_one_does_not() {
         epoch,
         answered_sequence_num: Some(4),
     };
-    rig.bus
-        .request(&Subject::Close, &close, PATIENCE)
-        .await
-        .unwrap();
+    rig.bus.request(&Subject::Close, &close, PATIENCE).await.unwrap();
     let record = rig.record(1).await;
     assert_eq!((record.owner, record.sequence_num), (None, Some(4)));
     rig.accepted(claim("b", 2, &bare(1, 5))).await;
-    rig.bus
-        .request(&Subject::Close, &close, PATIENCE)
-        .await
-        .unwrap();
+    rig.bus.request(&Subject::Close, &close, PATIENCE).await.unwrap();
     assert!(rig.record(1).await.owner.is_some());
 }
 
 #[tokio::test]
 async fn a_uid_is_given_once_per_request() {
     let rig = Rig::new().await;
-    let asking = AgentToServer {
-        flags: 1,
-        ..hello(1, 0)
-    };
+    let asking = AgentToServer { flags: 1, ..hello(1, 0) };
     let (epoch, reply) = rig.accepted(claim("gw", 1, &asking)).await;
     let given = reply.agent_identification.unwrap().new_instance_uid;
     assert_eq!((epoch, given.len(), reply.instance_uid.len()), (0, 16, 16));
-    assert!(
-        rig.stored(1).await.is_none(),
-        "the temporary uid leaves nothing"
-    );
-    let again = AgentToServer {
-        instance_uid: given,
-        ..asking
-    };
+    assert!(rig.stored(1).await.is_none(), "the temporary uid leaves nothing");
+    let again = AgentToServer { instance_uid: given, ..asking };
     let (epoch, reply) = rig.accepted(claim("gw", 2, &again)).await;
     assert_eq!((epoch, reply.agent_identification), (1, None));
 }
@@ -185,11 +159,7 @@ async fn a_uid_is_given_once_per_request() {
 /// Answers one delivery as a gateway would.
 async fn gateway(rig: &Rig, outcome: delivered::Outcome) -> tokio::task::JoinHandle<usize> {
     let subject = Subject::Gateway(model::GatewayId::new("gw"));
-    let mut inbox = rig
-        .bus
-        .subscribe::<bus::v1::GatewayRequest>(&subject, 8)
-        .await
-        .unwrap();
+    let mut inbox = rig.bus.subscribe::<bus::v1::GatewayRequest>(&subject, 8).await.unwrap();
     #[expect(clippy::disallowed_methods, reason = "awaited by the test")]
     tokio::spawn(async move {
         let (request, responder) = inbox.next().await.unwrap().split();
@@ -214,26 +184,12 @@ async fn a_decision_is_pushed_and_noted_once_it_was_sent() {
     let hash = rig.assign("a: 1", true).await;
     let told = gateway(&rig, delivered::Outcome::Sent).await;
     let instance_uids = (1..4).map(|uid| vec![uid; 16].into()).collect();
-    let ask = Reassess {
-        instance_uids,
-        decision: 1,
-    };
-    let reply = rig
-        .bus
-        .request(&Subject::Reassess, &ask, PATIENCE)
-        .await
-        .unwrap();
+    let ask = Reassess { instance_uids, decision: 1 };
+    let reply = rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     assert_eq!((reply.changed, reply.sent, reply.failed), (3, 3, 0));
-    assert_eq!(
-        told.await.unwrap(),
-        3,
-        "one message for all agents of a gateway"
-    );
+    assert_eq!(told.await.unwrap(), 3, "one message for all agents of a gateway");
     until("the delivery is noted", async || {
-        rig.record(1)
-            .await
-            .delivered
-            .is_some_and(|delivered| delivered.hash == hash)
+        rig.record(1).await.delivered.is_some_and(|delivered| delivered.hash == hash)
     })
     .await;
     let quiet = rig.accepted(next("gw", 1, 1, 2, &bare(1, 1))).await.1;
@@ -246,14 +202,8 @@ async fn an_offer_that_was_not_sent_rides_on_the_next_reply() {
     rig.accepted(claim("gw", 1, &hello(1, 0))).await;
     rig.assign("a: 1", true).await;
     let told = gateway(&rig, delivered::Outcome::NotOwner).await;
-    let ask = Reassess {
-        instance_uids: vec![vec![1; 16].into()],
-        decision: 1,
-    };
-    rig.bus
-        .request(&Subject::Reassess, &ask, PATIENCE)
-        .await
-        .unwrap();
+    let ask = Reassess { instance_uids: vec![vec![1; 16].into()], decision: 1 };
+    rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     told.await.unwrap();
     let reply = rig.accepted(next("gw", 1, 1, 2, &bare(1, 1))).await.1;
     assert!(reply.remote_config.is_some());
@@ -264,27 +214,14 @@ async fn a_config_whose_body_is_missing_waits_for_it() {
     let rig = Rig::new().await;
     rig.accepted(claim("gw", 1, &hello(1, 0))).await;
     rig.assign("a: 1", false).await;
-    let ask = Reassess {
-        instance_uids: vec![vec![1; 16].into()],
-        decision: 1,
-    };
-    rig.bus
-        .request(&Subject::Reassess, &ask, PATIENCE)
-        .await
-        .unwrap();
+    let ask = Reassess { instance_uids: vec![vec![1; 16].into()], decision: 1 };
+    rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     let reply = rig.accepted(next("gw", 1, 1, 2, &bare(1, 1))).await.1;
     assert_eq!(reply.remote_config, None);
-    let file = opamp::v1::AgentConfigFile {
-        body: "a: 1".into(),
-        ..Default::default()
-    };
-    let map = opamp::v1::AgentConfigMap {
-        config_map: [(String::new(), file)].into(),
-    };
+    let file = opamp::v1::AgentConfigFile { body: "a: 1".into(), ..Default::default() };
+    let map = opamp::v1::AgentConfigMap { config_map: [(String::new(), file)].into() };
     let hash = model::ConfigHash::of(&map.config_map);
-    store::Store::put_blob(&rig.ledger, &hash, map.encode_to_vec().into())
-        .await
-        .unwrap();
+    store::Store::put_blob(&rig.ledger, &hash, map.encode_to_vec().into()).await.unwrap();
     let reply = rig.accepted(next("gw", 1, 1, 3, &bare(1, 2))).await.1;
     assert_eq!(reply.remote_config.unwrap().config, Some(map));
 }
@@ -298,4 +235,29 @@ async fn stopping_finishes_what_is_in_hand() {
     stopped.unwrap().unwrap().unwrap();
     let raw = bus::InProcess::default();
     assert!(raw.payload_max() > 0);
+}
+
+#[tokio::test]
+async fn of_two_live_agents_with_one_uid_the_newcomer_gets_another() {
+    let rig = Rig::new().await;
+    let (epoch, _) = rig.accepted(claim("gw", 1, &hello(1, 0))).await;
+    let subject = Subject::Gateway(model::GatewayId::new("gw"));
+    let mut inbox = rig.bus.subscribe::<bus::v1::GatewayRequest>(&subject, 8).await.unwrap();
+    let holder = async {
+        let (request, responder) = inbox.next().await.unwrap().split();
+        let Some(gateway_request::Request::Probe(probe)) = request.request else {
+            panic!("expected Probe")
+        };
+        assert_eq!(probe.epoch, epoch);
+        let reply = Some(gateway_reply::Reply::Probe(bus::v1::ProbeReply { alive: true }));
+        responder.send(&GatewayReply { reply }).await;
+    };
+    let newcomer = claim("other", 2, &hello(1, 0));
+    let ((claimed, reply), ()) = tokio::join!(rig.accepted(newcomer), holder);
+    assert_eq!(claimed, 0, "no session was claimed");
+    let given = reply.agent_identification.unwrap().new_instance_uid;
+    assert_eq!(given.len(), 16);
+    assert_eq!(rig.record(1).await.owner.unwrap().gateway.as_str(), "gw");
+    let adopted = AgentToServer { instance_uid: given, ..hello(1, 1) };
+    assert_eq!(rig.accepted(claim("other", 2, &adopted)).await.0, 1);
 }

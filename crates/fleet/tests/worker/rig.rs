@@ -34,10 +34,7 @@ pub(crate) struct Dice(AtomicU64);
 impl Random for Dice {
     fn fill(&self, bytes: &mut [u8]) {
         let number = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        bytes
-            .iter_mut()
-            .zip(number.iter().rev().cycle())
-            .for_each(|(byte, n)| *byte = *n);
+        bytes.iter_mut().zip(number.iter().rev().cycle()).for_each(|(byte, n)| *byte = *n);
     }
 }
 
@@ -55,20 +52,10 @@ impl Rig {
     /// Everything but workers.
     pub(crate) async fn idle(raw: Arc<dyn Bus>) -> Self {
         let clock = Arc::new(Time::default());
-        let bus = Client::new(raw.clone(), "test", "rig", clock.clone())
-            .await
-            .unwrap();
+        let bus = Client::new(raw.clone(), "test", "rig", clock.clone()).await.unwrap();
         let (records, ledger) = (Memory::default(), Memory::default());
         let shutdown = CancellationToken::new();
-        Self {
-            bus,
-            records,
-            ledger,
-            clock,
-            shutdown,
-            workers: JoinSet::new(),
-            raw,
-        }
+        Self { bus, records, ledger, clock, shutdown, workers: JoinSet::new(), raw }
     }
 
     pub(crate) async fn new() -> Self {
@@ -79,9 +66,7 @@ impl Rig {
 
     /// Starts a worker over these records and waits until it is ready.
     pub(crate) async fn start_worker(&mut self, name: &str, records: Arc<dyn Store>) {
-        let bus = Client::new(self.raw.clone(), "test", name, self.clock.clone())
-            .await
-            .unwrap();
+        let bus = Client::new(self.raw.clone(), "test", name, self.clock.clone()).await.unwrap();
         let limits = Limits {
             ready_interval: Duration::from_millis(5),
             sweep_interval: Duration::from_millis(5),
@@ -90,17 +75,10 @@ impl Rig {
         let random = Arc::new(Dice::default());
         let ledger = Arc::new(self.ledger.clone());
         let config = Config { limits };
-        let worker = Arc::new(Worker::new(
-            config,
-            bus,
-            records,
-            ledger,
-            self.clock.clone(),
-            random,
-        ));
+        let worker =
+            Arc::new(Worker::new(config, bus, records, ledger, self.clock.clone(), random));
         let (running, shutdown) = (worker.clone(), self.shutdown.clone());
-        self.workers
-            .spawn(async move { running.run(shutdown).await.unwrap() });
+        self.workers.spawn(async move { running.run(shutdown).await.unwrap() });
         until("the worker is ready", async || worker.ready()).await;
     }
 
@@ -112,76 +90,39 @@ impl Rig {
 
     pub(crate) async fn accepted(&self, report: Report) -> (u64, ServerToAgent) {
         match self.ask(report).await {
-            Some(report_reply::Outcome::Accepted(accepted)) => (
-                accepted.epoch,
-                ServerToAgent::decode(accepted.message).unwrap(),
-            ),
+            Some(report_reply::Outcome::Accepted(accepted)) => {
+                (accepted.epoch, ServerToAgent::decode(accepted.message).unwrap())
+            }
             other => panic!("expected the report to be accepted, got {other:?}"),
         }
     }
 
     pub(crate) async fn stored(&self, uid: u8) -> Option<Stored> {
-        self.records
-            .get(&[Key::agent(&instance(uid))])
-            .await
-            .unwrap()
-            .pop()
-            .unwrap()
+        self.records.get(&[Key::agent(&instance(uid))]).await.unwrap().pop().unwrap()
     }
 
     pub(crate) async fn record(&self, uid: u8) -> AgentRecord {
         let stored = self.stored(uid).await.expect("a record");
-        tables::agents::decode(&Key::agent(&instance(uid)), &stored.value)
-            .unwrap()
-            .value
+        tables::agents::decode(&Key::agent(&instance(uid)), &stored.value).unwrap().value
     }
 
     /// Decides that every agent gets a config with this body. `with_body` keeps the body back.
     pub(crate) async fn assign(&self, body: &str, with_body: bool) -> ConfigHash {
-        let file = AgentConfigFile {
-            body: body.to_owned().into(),
-            ..Default::default()
-        };
-        let map = AgentConfigMap {
-            config_map: [(String::new(), file)].into(),
-        };
+        let file = AgentConfigFile { body: body.to_owned().into(), ..Default::default() };
+        let map = AgentConfigMap { config_map: [(String::new(), file)].into() };
         let hash = ConfigHash::of(&map.config_map);
         if with_body {
-            self.ledger
-                .put_blob(&hash, map.encode_to_vec().into())
-                .await
-                .unwrap();
+            self.ledger.put_blob(&hash, map.encode_to_vec().into()).await.unwrap();
         }
         let key = Key::intent();
-        let before = self
-            .ledger
-            .get(std::slice::from_ref(&key))
-            .await
-            .unwrap()
-            .pop()
-            .unwrap();
+        let before = self.ledger.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap();
         let expected = before.map_or(Version::ABSENT, |stored| stored.version);
-        let config = RevisionRef {
-            config: "c".to_owned(),
-            revision: expected.0 + 1,
-            hash,
-        };
+        let config = RevisionRef { config: "c".to_owned(), revision: expected.0 + 1, hash };
         let (name, selector) = ("all".to_owned(), Selector::parse("").unwrap());
         let updated = Timestamp(0);
-        let list = vec![Assignment {
-            name,
-            selector,
-            config,
-            priority: 0,
-            updated,
-        }];
+        let list = vec![Assignment { name, selector, config, priority: 0, updated }];
         let value = tables::intent::encode(&Assignments { list }, &Default::default());
-        let write = Write {
-            key,
-            expected,
-            value,
-            events: Default::default(),
-        };
+        let write = Write { key, expected, value, events: Default::default() };
         self.ledger.commit(vec![write]).await.unwrap();
         let decision = expected.next().0;
         let changed = v1::IntentChanged { decision };
@@ -207,11 +148,7 @@ pub(crate) fn hello(uid: u8, seq: u64) -> AgentToServer {
 }
 
 pub(crate) fn bare(uid: u8, seq: u64) -> AgentToServer {
-    AgentToServer {
-        instance_uid: vec![uid; 16],
-        sequence_num: seq,
-        ..Default::default()
-    }
+    AgentToServer { instance_uid: vec![uid; 16], sequence_num: seq, ..Default::default() }
 }
 
 pub(crate) fn claim(gateway: &str, session: u8, message: &AgentToServer) -> Report {
@@ -241,8 +178,5 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    assert!(
-        tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
-        "waited in vain: {what}"
-    );
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain: {what}");
 }

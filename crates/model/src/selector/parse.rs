@@ -42,10 +42,7 @@ impl<'a> Parser<'a> {
     fn requirement(&mut self) -> Result<Requirement, ParseError> {
         self.skip_space();
         if self.eat("!") {
-            return Ok(Requirement {
-                key: self.key()?,
-                test: Test::Absent,
-            });
+            return Ok(Requirement { key: self.key()?, test: Test::Absent });
         }
         let key = self.key()?;
         self.skip_space();
@@ -99,11 +96,7 @@ impl<'a> Parser<'a> {
 
     fn expect(&mut self, token: &str) -> Result<(), ParseError> {
         self.skip_space();
-        if self.eat(token) {
-            Ok(())
-        } else {
-            Err(self.error(format!("expected {token:?}")))
-        }
+        if self.eat(token) { Ok(()) } else { Err(self.error(format!("expected {token:?}"))) }
     }
 
     fn eat(&mut self, token: &str) -> bool {
@@ -137,10 +130,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error(&self, reason: String) -> ParseError {
-        ParseError {
-            reason,
-            column: self.text[..self.at].chars().count() + 1,
-        }
+        ParseError { reason, column: self.text[..self.at].chars().count() + 1 }
     }
 }
 
@@ -152,13 +142,9 @@ mod tests {
 
     #[test]
     fn errors_name_the_place() {
-        for (text, column) in [
-            ("=a", 1),
-            ("env=prod,,", 10),
-            ("env in prod", 8),
-            ("env in (a", 10),
-            ("a b", 3),
-        ] {
+        for (text, column) in
+            [("=a", 1), ("env=prod,,", 10), ("env in prod", 8), ("env in (a", 10), ("a b", 3)]
+        {
             assert_eq!(requirements(text).unwrap_err().column, column, "{text:?}");
         }
         assert!(requirements(&"a".repeat(TEXT_BYTES_MAX + 1)).is_err());

@@ -10,58 +10,28 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
     let is_here = after.owner.is_some() || after.polls;
     let asked_again = after.full_state.wanted && after.full_state.asked > before.full_state.asked;
     let changes = [
-        (
-            Event::Appeared,
-            before.sequence_num.is_none() && after.sequence_num.is_some(),
-        ),
+        (Event::Appeared, before.sequence_num.is_none() && after.sequence_num.is_some()),
         (
             Event::Connected,
             is_here && (!was_here || before.epoch != after.epoch || before.polls != after.polls),
         ),
         (Event::Disconnected, was_here && !is_here),
-        (
-            Event::DescriptionChanged,
-            old.agent_description != new.agent_description,
-        ),
-        (
-            Event::CapabilitiesChanged,
-            before.capabilities != after.capabilities,
-        ),
+        (Event::DescriptionChanged, old.agent_description != new.agent_description),
+        (Event::CapabilitiesChanged, before.capabilities != after.capabilities),
         (Event::HealthChanged, old.health != new.health),
-        (
-            Event::EffectiveConfigChanged,
-            old.effective_config != new.effective_config,
-        ),
-        (
-            Event::ConfigStatusChanged,
-            old.remote_config_status != new.remote_config_status,
-        ),
-        (
-            Event::PackagesChanged,
-            old.package_statuses != new.package_statuses,
-        ),
-        (
-            Event::CustomCapabilitiesChanged,
-            old.custom_capabilities != new.custom_capabilities,
-        ),
-        (
-            Event::ComponentsChanged,
-            old.available_components != new.available_components,
-        ),
+        (Event::EffectiveConfigChanged, old.effective_config != new.effective_config),
+        (Event::ConfigStatusChanged, old.remote_config_status != new.remote_config_status),
+        (Event::PackagesChanged, old.package_statuses != new.package_statuses),
+        (Event::CustomCapabilitiesChanged, old.custom_capabilities != new.custom_capabilities),
+        (Event::ComponentsChanged, old.available_components != new.available_components),
         (
             Event::ConnectionSettingsStatusChanged,
             old.connection_settings_status != new.connection_settings_status,
         ),
         (Event::OfferChanged, before.offered != after.offered),
-        (
-            Event::ConfigDelivered,
-            after.delivered.is_some() && before.delivered != after.delivered,
-        ),
+        (Event::ConfigDelivered, after.delivered.is_some() && before.delivered != after.delivered),
         (Event::FullStateRequested, asked_again),
+        (Event::DuplicateDetected, before.duplicate != after.duplicate),
     ];
-    changes
-        .into_iter()
-        .filter(|(_, happened)| *happened)
-        .map(|(event, _)| event)
-        .collect()
+    changes.into_iter().filter(|(_, happened)| *happened).map(|(event, _)| event).collect()
 }

@@ -16,24 +16,14 @@ pub(super) fn merge(record: &mut AgentRecord, message: &AgentToServer, sequence:
     // A complete report after a break is all there is: what it leaves out did not survive.
     let afresh = sequence.complete && (sequence.gap || record.full_state.wanted);
     let old = std::mem::take(&mut record.reported);
-    let base = if afresh {
-        Reported::default()
-    } else {
-        old.clone()
-    };
+    let base = if afresh { Reported::default() } else { old.clone() };
     record.reported = Reported {
         agent_description: message.agent_description.clone().or(base.agent_description),
         health: message.health.clone().or(base.health),
         effective_config: message.effective_config.clone().or(base.effective_config),
-        remote_config_status: message
-            .remote_config_status
-            .clone()
-            .or(base.remote_config_status),
+        remote_config_status: message.remote_config_status.clone().or(base.remote_config_status),
         package_statuses: message.package_statuses.clone().or(base.package_statuses),
-        custom_capabilities: message
-            .custom_capabilities
-            .clone()
-            .or(base.custom_capabilities),
+        custom_capabilities: message.custom_capabilities.clone().or(base.custom_capabilities),
         available_components: components(message, old.available_components)
             .or(base.available_components),
         connection_settings_status: message
@@ -62,27 +52,12 @@ pub(super) fn changes_nothing(record: &AgentRecord, message: &AgentToServer) -> 
     }
     let known = &record.reported;
     (message.capabilities == 0 || message.capabilities == record.capabilities)
-        && same(
-            message.agent_description.as_ref(),
-            known.agent_description.as_ref(),
-        )
+        && same(message.agent_description.as_ref(), known.agent_description.as_ref())
         && same(message.health.as_ref(), known.health.as_ref())
-        && same(
-            message.effective_config.as_ref(),
-            known.effective_config.as_ref(),
-        )
-        && same(
-            message.remote_config_status.as_ref(),
-            known.remote_config_status.as_ref(),
-        )
-        && same(
-            message.package_statuses.as_ref(),
-            known.package_statuses.as_ref(),
-        )
-        && same(
-            message.custom_capabilities.as_ref(),
-            known.custom_capabilities.as_ref(),
-        )
+        && same(message.effective_config.as_ref(), known.effective_config.as_ref())
+        && same(message.remote_config_status.as_ref(), known.remote_config_status.as_ref())
+        && same(message.package_statuses.as_ref(), known.package_statuses.as_ref())
+        && same(message.custom_capabilities.as_ref(), known.custom_capabilities.as_ref())
         && components(message, known.available_components.clone())
             .is_none_or(|said| Some(said) == known.available_components)
         && same(

@@ -33,6 +33,8 @@ pub enum Input<'a> {
         owner: Owner,
         /// Last number answered, if presence knows better than the record.
         answered: Option<u64>,
+        /// What is known of the session that holds the agent, if one does.
+        rival: Rival,
         /// Where the session comes from.
         remote_address: &'a str,
         /// What the agent said.
@@ -80,6 +82,18 @@ pub enum Input<'a> {
     },
 }
 
+/// Whether the session that holds an agent lives, when another one claims the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rival {
+    /// Nobody asked yet.
+    #[default]
+    Unknown,
+    /// The session of this epoch does not answer: its agent is the newcomer.
+    Gone(u64),
+    /// The session of this epoch answers: there are two agents of one uid.
+    Alive(u64),
+}
+
 /// What a step may know beside the record.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -121,6 +135,13 @@ pub enum Outcome {
     Reply(Reply),
     /// Tell the gateway that its session is no longer the owner.
     Stale,
+    /// Somebody holds the agent: find out whether that session lives, then claim again.
+    Contested {
+        /// The session that holds it.
+        owner: Owner,
+        /// Its epoch.
+        epoch: u64,
+    },
     /// Nobody waits for an answer.
     Silence,
 }
@@ -156,51 +177,30 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
         record.last_seen = context.now;
     }
     let events = difference::events(before, &record);
-    Step {
-        record,
-        events,
-        outcome,
-    }
+    Step { record, events, outcome }
 }
 
 fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> Outcome {
     match input {
-        Input::Claim {
-            owner,
-            answered,
-            remote_address,
-            message,
-        } => {
+        Input::Claim { owner, answered, rival, remote_address, message } => {
             let answered = answered.or(record.sequence_num);
-            ownership::claim(record, owner, |record, epoch| {
+            ownership::claim(record, owner, *rival, context, |record, epoch| {
                 (*remote_address).clone_into(&mut record.remote_address);
                 told(record, message, answered, epoch, context)
             })
         }
-        Input::Report {
-            owner,
-            epoch,
-            n,
-            answered,
-            message,
-        } => ownership::report(record, owner, *epoch, *n, |record| {
-            told(record, message, *answered, *epoch, context)
-        }),
-        Input::Poll {
-            answered,
-            remote_address,
-            message,
-        } => {
+        Input::Report { owner, epoch, n, answered, message } => {
+            ownership::report(record, owner, *epoch, *n, |record| {
+                told(record, message, *answered, *epoch, context)
+            })
+        }
+        Input::Poll { answered, remote_address, message } => {
             record.polls = true;
             record.owner = None;
             (*remote_address).clone_into(&mut record.remote_address);
             Outcome::Reply(polled(record, message, *answered, context))
         }
-        Input::Close {
-            owner,
-            epoch,
-            answered,
-        } => {
+        Input::Close { owner, epoch, answered } => {
             ownership::close(record, owner, *epoch, *answered);
             Outcome::Silence
         }
@@ -271,10 +271,7 @@ fn told(
     epoch: u64,
     context: &Context<'_>,
 ) -> Reply {
-    let reply = Reply {
-        epoch,
-        ..Default::default()
-    };
+    let reply = Reply { epoch, ..Default::default() };
     if message.agent_disconnect.is_some() {
         record.sequence_num = Some(message.sequence_num);
         record.polls = false;
@@ -288,9 +285,5 @@ fn told(
     offer::note_failure(record);
     offer::assess(record, context.intent);
     let offer = offer::reply(record, message, epoch, context);
-    Reply {
-        flags,
-        offer,
-        ..reply
-    }
+    Reply { flags, offer, ..reply }
 }

@@ -21,10 +21,7 @@ pub(super) fn assess(record: &mut AgentRecord, intent: Option<Intent<'_>>) {
     };
     if record.offered.config.as_ref() != Some(&assignment.config) {
         let config = Some(assignment.config.clone());
-        record.offered = Offered {
-            config,
-            decision: intent.decision,
-        };
+        record.offered = Offered { config, decision: intent.decision };
     }
 }
 
@@ -53,11 +50,7 @@ pub(super) fn reply(
 ) -> Option<RevisionRef> {
     context.intent?;
     let offered = acceptable(record)?.clone();
-    let n = if epoch == 0 {
-        message.sequence_num
-    } else {
-        record.n
-    };
+    let n = if epoch == 0 { message.sequence_num } else { record.n };
     let now = match &message.remote_config_status {
         // Its word is about this config: applied, applying or failed, that is an answer.
         Some(status) if status.last_remote_config_hash == offered.hash.0 => false,
@@ -70,29 +63,15 @@ pub(super) fn reply(
     if !now {
         return None;
     }
-    record.delivered = Some(Delivered {
-        hash: offered.hash,
-        epoch,
-        n,
-        at: context.now,
-    });
+    record.delivered = Some(Delivered { hash: offered.hash, epoch, n, at: context.now });
     Some(offered)
 }
 
 /// A pushed offer reached the socket. Only the offer that stands counts.
 pub(super) fn pushed(record: &mut AgentRecord, epoch: u64, hash: ConfigHash, now: Timestamp) {
-    let stands = record
-        .offered
-        .config
-        .as_ref()
-        .is_some_and(|offered| offered.hash == hash);
+    let stands = record.offered.config.as_ref().is_some_and(|offered| offered.hash == hash);
     if stands && record.epoch == epoch {
-        record.delivered = Some(Delivered {
-            hash,
-            epoch,
-            n: 0,
-            at: now,
-        });
+        record.delivered = Some(Delivered { hash, epoch, n: 0, at: now });
     }
 }
 

@@ -1,21 +1,37 @@
 //! Who may speak for an agent: epochs, claims, closes (rules C1, C2, C4, W1).
 
+use opamp::v1::ServerToAgentFlags;
+
 use crate::record::{AgentRecord, Owner, RECENT_SESSIONS_MAX};
-use crate::session::{Outcome, Reply};
+use crate::session::{Context, Outcome, Reply, Rival, identification};
+
+/// New uids given to newcomers of one uid before they are left alone: some clients adopt none.
+const DUPLICATE_TOLD_MAX: u32 = 3;
+/// A duplicate seen this long ago is another story, in milliseconds.
+const DUPLICATE_MEMORY_MS: u64 = 600_000;
 
 /// A session claims the agent. The same claim again is answered again; a claim by a session
 /// that was superseded is refused, however late it arrives.
 pub(super) fn claim(
     record: &mut AgentRecord,
     owner: &Owner,
+    rival: Rival,
+    context: &Context<'_>,
     tell: impl FnOnce(&mut AgentRecord, u64) -> Reply,
 ) -> Outcome {
     if record.recent_sessions.contains(&owner.session) {
         return Outcome::Stale;
     }
     if record.owner.as_ref() == Some(owner) {
-        let epoch = record.epoch;
-        return report(record, owner, epoch, 1, |record| tell(record, epoch));
+        // The same claim again. Once the session has gone on, nobody waits for it any more.
+        return if record.n == 1 { Outcome::Reply(again(record)) } else { Outcome::Silence };
+    }
+    if let Some(holder) = &record.owner {
+        match rival {
+            Rival::Gone(epoch) if epoch == record.epoch => {}
+            Rival::Alive(epoch) if epoch == record.epoch => return duplicate(record, context),
+            _ => return Outcome::Contested { owner: holder.clone(), epoch: record.epoch },
+        }
     }
     release(record);
     record.epoch += 1;
@@ -29,6 +45,21 @@ pub(super) fn claim(
     Outcome::Reply(tell(record, epoch))
 }
 
+/// Two live agents use one uid: the newcomer is given another. One that does not adopt it is
+/// acknowledged and nothing more, so that the two do not take the record from each other for ever.
+fn duplicate(record: &mut AgentRecord, context: &Context<'_>) -> Outcome {
+    let seen = &mut record.duplicate;
+    if context.now.millis_since(seen.last) > DUPLICATE_MEMORY_MS {
+        seen.told = 0;
+    }
+    if seen.told >= DUPLICATE_TOLD_MAX {
+        return Outcome::Reply(Reply::default());
+    }
+    seen.told += 1;
+    seen.last = context.now;
+    Outcome::Reply(identification(context.fresh_uid))
+}
+
 /// A session that holds `epoch` reports for the `n`th time. If the agent was taken from it for
 /// being silent, and by nobody else since, it is the owner again.
 pub(super) fn report(
@@ -38,20 +69,41 @@ pub(super) fn report(
     n: u64,
     tell: impl FnOnce(&mut AgentRecord) -> Reply,
 ) -> Outcome {
-    if epoch != record.epoch || record.recent_sessions.contains(&owner.session) {
+    if epoch != record.epoch {
         return Outcome::Stale;
     }
-    if n < record.n {
-        return Outcome::Silence;
+    if n <= record.n {
+        return if n == record.n { Outcome::Reply(again(record)) } else { Outcome::Silence };
     }
-    if n == record.n {
-        // The same report again: the same reply is worked out, and nothing changes.
-        return Outcome::Reply(tell(&mut record.clone()));
+    if record.recent_sessions.contains(&owner.session) {
+        return Outcome::Stale;
     }
     record.n = n;
     record.polls = false;
     record.owner = Some(owner.clone());
     Outcome::Reply(tell(record))
+}
+
+/// The reply to the report that was taken last, which comes again: the record says what it was.
+fn again(record: &AgentRecord) -> Reply {
+    let asked = if record.full_state.wanted {
+        ServerToAgentFlags::ReportFullState
+    } else {
+        ServerToAgentFlags::Unspecified
+    };
+    let (offered, delivered) = (&record.offered.config, &record.delivered);
+    let offer = offered.as_ref().filter(|offered| {
+        delivered.as_ref().is_some_and(|delivered| {
+            delivered.hash == offered.hash
+                && (delivered.epoch, delivered.n) == (record.epoch, record.n)
+        })
+    });
+    Reply {
+        epoch: record.epoch,
+        flags: asked as u64,
+        offer: offer.cloned(),
+        new_instance_uid: None,
+    }
 }
 
 /// A session ended. A late close of a superseded session changes nothing.
@@ -69,9 +121,6 @@ pub(super) fn release(record: &mut AgentRecord) {
         return;
     };
     record.recent_sessions.push(owner.session);
-    let excess = record
-        .recent_sessions
-        .len()
-        .saturating_sub(RECENT_SESSIONS_MAX);
+    let excess = record.recent_sessions.len().saturating_sub(RECENT_SESSIONS_MAX);
     record.recent_sessions.drain(..excess);
 }

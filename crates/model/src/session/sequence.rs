@@ -69,11 +69,7 @@ pub(super) fn ask(record: &mut AgentRecord, message: &AgentToServer, sequence: S
 /// Whether a message holds every part that its capabilities promise.
 fn is_complete(message: &AgentToServer, known_capabilities: u64) -> bool {
     use AgentCapabilities as Bit;
-    let mask = if message.capabilities == 0 {
-        known_capabilities
-    } else {
-        message.capabilities
-    };
+    let mask = if message.capabilities == 0 { known_capabilities } else { message.capabilities };
     let promised = |bit: Bit| opamp::capability::has(mask, bit);
     message.agent_description.is_some()
         && (!promised(Bit::ReportsHealth) || message.health.is_some())

@@ -16,10 +16,7 @@ pub(super) fn uid(byte: u8) -> InstanceUid {
 }
 
 pub(super) fn owner(gateway: &str, session: u8) -> Owner {
-    Owner {
-        gateway: GatewayId::new(gateway),
-        session: SessionId([session; 16]),
-    }
+    Owner { gateway: GatewayId::new(gateway), session: SessionId([session; 16]) }
 }
 
 pub(super) fn everyone_gets(hash: u8) -> Assignments {
@@ -31,15 +28,7 @@ pub(super) fn everyone_gets(hash: u8) -> Assignments {
     let selector = Selector::parse("").unwrap();
     let updated = Timestamp(0);
     let name = "all".to_owned();
-    Assignments {
-        list: vec![Assignment {
-            name,
-            selector,
-            config,
-            priority: 0,
-            updated,
-        }],
-    }
+    Assignments { list: vec![Assignment { name, selector, config, priority: 0, updated }] }
 }
 
 pub(super) fn context<'a>(assignments: &'a Assignments, decision: u64) -> Context<'a> {
@@ -47,10 +36,7 @@ pub(super) fn context<'a>(assignments: &'a Assignments, decision: u64) -> Contex
         now: Timestamp(1_000),
         fresh_uid: uid(0xf),
         uid_is_ours: false,
-        intent: Some(Intent {
-            assignments,
-            decision,
-        }),
+        intent: Some(Intent { assignments, decision }),
     }
 }
 
@@ -66,11 +52,7 @@ fn described(seq: u64) -> AgentToServer {
 }
 
 fn bare(seq: u64) -> AgentToServer {
-    AgentToServer {
-        instance_uid: vec![1; 16],
-        sequence_num: seq,
-        ..Default::default()
-    }
+    AgentToServer { instance_uid: vec![1; 16], sequence_num: seq, ..Default::default() }
 }
 
 fn status(seq: u64, hash: u8, status: RemoteConfigStatuses) -> AgentToServer {
@@ -79,10 +61,7 @@ fn status(seq: u64, hash: u8, status: RemoteConfigStatuses) -> AgentToServer {
         status: status.into(),
         error_message: String::new(),
     });
-    AgentToServer {
-        remote_config_status,
-        ..bare(seq)
-    }
+    AgentToServer { remote_config_status, ..bare(seq) }
 }
 
 /// An agent, its session, and the assignments it lives under.
@@ -95,20 +74,11 @@ struct Agent {
 
 impl Agent {
     fn new(assignments: Assignments) -> Self {
-        Self {
-            record: AgentRecord::new(uid(1), Timestamp(0)),
-            assignments,
-            decision: 1,
-            n: 0,
-        }
+        Self { record: AgentRecord::new(uid(1), Timestamp(0)), assignments, decision: 1, n: 0 }
     }
 
     fn step(&mut self, input: &Input<'_>) -> (Outcome, Vec<Event>) {
-        let step = step(
-            &self.record,
-            input,
-            &context(&self.assignments, self.decision),
-        );
+        let step = step(&self.record, input, &context(&self.assignments, self.decision));
         self.record = step.record;
         (step.outcome, step.events)
     }
@@ -116,12 +86,8 @@ impl Agent {
     fn claim(&mut self, session: u8, message: &AgentToServer) -> Reply {
         self.n = 1;
         let owner = owner("gw", session);
-        let input = Input::Claim {
-            owner,
-            answered: None,
-            remote_address: "",
-            message,
-        };
+        let rival = Rival::Gone(self.record.epoch);
+        let input = Input::Claim { owner, rival, answered: None, remote_address: "", message };
         reply(self.step(&input).0)
     }
 
@@ -129,28 +95,12 @@ impl Agent {
         self.n += 1;
         let owner = self.record.owner.clone().expect("claimed");
         let (epoch, n, answered) = (self.record.epoch, self.n, self.record.sequence_num);
-        reply(
-            self.step(&Input::Report {
-                owner,
-                epoch,
-                n,
-                answered,
-                message,
-            })
-            .0,
-        )
+        reply(self.step(&Input::Report { owner, epoch, n, answered, message }).0)
     }
 
     fn poll(&mut self, message: &AgentToServer) -> Reply {
         let answered = self.record.sequence_num;
-        reply(
-            self.step(&Input::Poll {
-                answered,
-                remote_address: "",
-                message,
-            })
-            .0,
-        )
+        reply(self.step(&Input::Poll { answered, remote_address: "", message }).0)
     }
 }
 
@@ -163,16 +113,8 @@ fn reply(outcome: Outcome) -> Reply {
 
 #[test]
 fn a_first_full_report_is_enough_and_a_sparse_one_is_not() {
-    assert_eq!(
-        Agent::new(Assignments::default())
-            .claim(1, &described(0))
-            .flags,
-        0
-    );
-    assert_eq!(
-        Agent::new(Assignments::default()).claim(1, &bare(42)).flags,
-        FULL
-    );
+    assert_eq!(Agent::new(Assignments::default()).claim(1, &described(0)).flags, 0);
+    assert_eq!(Agent::new(Assignments::default()).claim(1, &bare(42)).flags, FULL);
 }
 
 #[test]
@@ -180,11 +122,7 @@ fn a_gap_asks_until_a_full_report_arrives() {
     let mut agent = Agent::new(Assignments::default());
     agent.claim(1, &described(1));
     assert_eq!(agent.report(&bare(5)).flags, FULL);
-    assert_eq!(
-        agent.report(&bare(6)).flags,
-        FULL,
-        "the first reply may be lost"
-    );
+    assert_eq!(agent.report(&bare(6)).flags, FULL, "the first reply may be lost");
     assert_eq!(agent.report(&described(7)).flags, 0);
     assert_eq!(agent.report(&bare(8)).flags, 0);
 }
@@ -192,16 +130,8 @@ fn a_gap_asks_until_a_full_report_arrives() {
 #[test]
 fn a_restart_is_a_gap_and_its_full_report_replaces_everything() {
     let mut agent = Agent::new(Assignments::default());
-    let custom = CustomCapabilities {
-        capabilities: vec!["a.b.c".to_owned()],
-    };
-    agent.claim(
-        1,
-        &AgentToServer {
-            custom_capabilities: Some(custom),
-            ..described(57)
-        },
-    );
+    let custom = CustomCapabilities { capabilities: vec!["a.b.c".to_owned()] };
+    agent.claim(1, &AgentToServer { custom_capabilities: Some(custom), ..described(57) });
     assert_eq!(agent.claim(2, &described(0)).flags, FULL);
     assert_eq!(agent.record.reported.custom_capabilities, None);
     assert_eq!(agent.report(&described(1)).flags, 0);
@@ -223,6 +153,7 @@ fn presence_ahead_of_the_record_is_no_gap() {
     let message = bare(8);
     let (outcome, _) = agent.step(&Input::Claim {
         owner: owner("other", 2),
+        rival: Rival::Gone(1),
         answered: Some(7),
         remote_address: "",
         message: &message,
@@ -236,10 +167,7 @@ fn numbers_that_never_advance_are_asked_about_only_so_often() {
     agent.claim(1, &described(0));
     let mut asked = 0;
     for round in 0..20 {
-        let health = Some(ComponentHealth {
-            start_time_unix_nano: round,
-            ..Default::default()
-        });
+        let health = Some(ComponentHealth { start_time_unix_nano: round, ..Default::default() });
         asked += u32::from(agent.report(&AgentToServer { health, ..bare(0) }).flags == FULL);
         agent.report(&described(0));
     }
@@ -250,29 +178,14 @@ fn numbers_that_never_advance_are_asked_about_only_so_often() {
 #[test]
 fn a_config_is_offered_once_and_its_status_is_an_answer() {
     let mut agent = Agent::new(everyone_gets(7));
-    let offer = agent
-        .claim(1, &described(0))
-        .offer
-        .expect("an empty status is another hash");
+    let offer = agent.claim(1, &described(0)).offer.expect("an empty status is another hash");
     assert_eq!(offer.hash, ConfigHash([7; 32]));
     assert_eq!(agent.report(&bare(1)).offer, None, "in flight");
-    for (seq, word) in [
-        (2, RemoteConfigStatuses::Applying),
-        (3, RemoteConfigStatuses::Applied),
-    ] {
+    for (seq, word) in [(2, RemoteConfigStatuses::Applying), (3, RemoteConfigStatuses::Applied)] {
         assert_eq!(agent.report(&status(seq, 7, word)).offer, None);
     }
-    assert_eq!(
-        agent.claim(2, &bare(4)).offer,
-        None,
-        "it has said that it runs it"
-    );
-    assert!(
-        agent
-            .report(&status(5, 9, RemoteConfigStatuses::Applied))
-            .offer
-            .is_some()
-    );
+    assert_eq!(agent.claim(2, &bare(4)).offer, None, "it has said that it runs it");
+    assert!(agent.report(&status(5, 9, RemoteConfigStatuses::Applied)).offer.is_some());
 }
 
 #[test]
@@ -284,25 +197,16 @@ fn a_failed_config_is_not_offered_again_and_another_one_is() {
     agent.assignments = everyone_gets(8);
     agent.decision = 2;
     agent.step(&Input::Assess);
-    assert_eq!(
-        to_push(&agent.record).map(|offer| offer.hash),
-        Some(ConfigHash([8; 32]))
-    );
+    assert_eq!(to_push(&agent.record).map(|offer| offer.hash), Some(ConfigHash([8; 32])));
 }
 
 #[test]
 fn an_agent_that_takes_no_config_is_offered_none() {
     let mut agent = Agent::new(everyone_gets(7));
-    let message = AgentToServer {
-        capabilities: 1,
-        ..described(0)
-    };
+    let message = AgentToServer { capabilities: 1, ..described(0) };
     assert_eq!(agent.claim(1, &message).offer, None);
     assert_eq!(to_push(&agent.record), None);
-    let now_it_does = AgentToServer {
-        capabilities: 1 | ACCEPTS,
-        ..bare(1)
-    };
+    let now_it_does = AgentToServer { capabilities: 1 | ACCEPTS, ..bare(1) };
     assert!(agent.report(&now_it_does).offer.is_some());
 }
 
@@ -322,15 +226,9 @@ fn an_agent_that_reports_no_status_is_told_once_a_session() {
 #[test]
 fn a_poller_is_told_once_and_the_same_poll_again_gets_the_same_answer() {
     let mut agent = Agent::new(everyone_gets(7));
-    let silent = |seq| AgentToServer {
-        remote_config_status: None,
-        ..described(seq)
-    };
+    let silent = |seq| AgentToServer { remote_config_status: None, ..described(seq) };
     assert!(agent.poll(&silent(0)).offer.is_some());
-    assert!(
-        agent.poll(&silent(0)).offer.is_some(),
-        "its reply may be lost"
-    );
+    assert!(agent.poll(&silent(0)).offer.is_some(), "its reply may be lost");
     assert_eq!(agent.poll(&silent(1)).offer, None);
 }
 
@@ -341,11 +239,7 @@ fn an_unchanged_poll_changes_nothing_to_store() {
     let stored = agent.record.clone();
     let answered = Some(0);
     let message = bare(1);
-    agent.step(&Input::Poll {
-        answered,
-        remote_address: "",
-        message: &message,
-    });
+    agent.step(&Input::Poll { answered, remote_address: "", message: &message });
     assert_eq!(agent.record, stored);
 }
 
@@ -380,59 +274,35 @@ fn a_newer_session_takes_over_and_the_older_one_is_stale() {
     assert_eq!(agent.step(&late_report).0, Outcome::Stale);
     let late_claim = Input::Claim {
         owner: owner("gw", 1),
+        rival: Rival::Unknown,
         answered: None,
         remote_address: "",
         message: &message,
     };
-    assert_eq!(
-        agent.step(&late_claim).0,
-        Outcome::Stale,
-        "a delayed duplicate steals nothing"
-    );
-    let close = Input::Close {
-        owner: owner("gw", 1),
-        epoch: first,
-        answered: Some(9),
-    };
+    assert_eq!(agent.step(&late_claim).0, Outcome::Stale, "a delayed duplicate steals nothing");
+    let close = Input::Close { owner: owner("gw", 1), epoch: first, answered: Some(9) };
     agent.step(&close);
-    assert_eq!(
-        agent.record.owner,
-        Some(owner("gw", 2)),
-        "a late close marks nobody offline"
-    );
+    assert_eq!(agent.record.owner, Some(owner("gw", 2)), "a late close marks nobody offline");
 }
 
 #[test]
 fn goodbye_frees_the_agent_and_is_answered_plainly() {
     let mut agent = Agent::new(everyone_gets(7));
     agent.claim(1, &described(0));
-    let goodbye = AgentToServer {
-        agent_disconnect: Some(AgentDisconnect {}),
-        ..bare(9)
-    };
+    let goodbye = AgentToServer { agent_disconnect: Some(AgentDisconnect {}), ..bare(9) };
     let reply = agent.report(&goodbye);
     assert_eq!((reply.flags, reply.offer), (0, None));
     assert_eq!(agent.record.owner, None);
     let mut stranger = Agent::new(everyone_gets(7));
     stranger.poll(&goodbye);
-    assert_eq!(
-        stranger.record,
-        AgentRecord::new(uid(1), Timestamp(0)),
-        "nobody is remembered"
-    );
+    assert_eq!(stranger.record, AgentRecord::new(uid(1), Timestamp(0)), "nobody is remembered");
 }
 
 #[test]
 fn a_uid_is_given_on_request_and_nothing_is_stored_under_the_temporary_one() {
     let mut agent = Agent::new(everyone_gets(7));
     let flags = AgentToServerFlags::RequestInstanceUid as u64;
-    let reply = agent.claim(
-        1,
-        &AgentToServer {
-            flags,
-            ..described(0)
-        },
-    );
+    let reply = agent.claim(1, &AgentToServer { flags, ..described(0) });
     assert_eq!(reply.new_instance_uid, Some(uid(0xf)));
     assert_eq!((reply.flags, reply.offer, reply.epoch), (FULL, None, 0));
     assert_eq!(agent.record, AgentRecord::new(uid(1), Timestamp(0)));
@@ -443,15 +313,9 @@ fn a_hash_alone_does_not_erase_known_components() {
     let mut agent = Agent::new(Assignments::default());
     let components = |hash: u8, names: &[&str]| AvailableComponents {
         hash: vec![hash],
-        components: names
-            .iter()
-            .map(|name| ((*name).to_owned(), Default::default()))
-            .collect(),
+        components: names.iter().map(|name| ((*name).to_owned(), Default::default())).collect(),
     };
-    let with = |message, list| AgentToServer {
-        available_components: Some(list),
-        ..message
-    };
+    let with = |message, list| AgentToServer { available_components: Some(list), ..message };
     agent.claim(1, &with(described(0), components(1, &["otlp"])));
     agent.report(&with(bare(1), components(1, &[])));
     let known = |agent: &Agent| agent.record.reported.available_components.clone().unwrap();
@@ -468,19 +332,43 @@ fn without_the_ledger_nothing_is_offered_and_nothing_forgotten() {
     let message = described(1);
     let input = Input::Claim {
         owner: owner("gw", 2),
+        rival: Rival::Gone(1),
         answered: None,
         remote_address: "",
         message: &message,
     };
-    let blind = Context {
-        intent: None,
-        ..context(&agent.assignments, 1)
-    };
+    let blind = Context { intent: None, ..context(&agent.assignments, 1) };
     let result = step(&agent.record, &input, &blind);
     assert_eq!(reply(result.outcome).offer, None);
     assert_eq!(result.record.offered, before);
-    assert_ne!(
-        result.record.delivered.map(|delivered| delivered.epoch),
-        Some(2)
-    );
+    assert_ne!(result.record.delivered.map(|delivered| delivered.epoch), Some(2));
+}
+
+#[test]
+fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
+    let mut agent = Agent::new(everyone_gets(7));
+    let epoch = agent.claim(1, &described(0)).epoch;
+    let held = agent.record.owner.clone();
+    let message = described(0);
+    let claim = |rival| Input::Claim {
+        owner: owner("other", 2),
+        answered: None,
+        rival,
+        remote_address: "",
+        message: &message,
+    };
+    let contested = Outcome::Contested { owner: owner("gw", 1), epoch };
+    for unsettled in [Rival::Unknown, Rival::Gone(epoch + 1), Rival::Alive(epoch + 1)] {
+        assert_eq!(agent.step(&claim(unsettled)).0, contested, "{unsettled:?}");
+    }
+    for _ in 0..3 {
+        let (outcome, events) = agent.step(&claim(Rival::Alive(epoch)));
+        let reply = reply(outcome);
+        assert_eq!(reply.new_instance_uid, Some(uid(0xf)));
+        assert_eq!((reply.epoch, reply.offer), (0, None));
+        assert!(events.contains(&Event::DuplicateDetected));
+    }
+    let stubborn = reply(agent.step(&claim(Rival::Alive(epoch))).0);
+    assert_eq!(stubborn, Reply::default(), "acknowledged, and no more");
+    assert_eq!((agent.record.owner, agent.record.epoch), (held, epoch));
 }

@@ -132,10 +132,7 @@ impl Decoder {
         Self {
             role,
             message_bytes_max,
-            state: State::Header(Header {
-                bytes: [0; 14],
-                filled: 0,
-            }),
+            state: State::Header(Header { bytes: [0; 14], filled: 0 }),
             message: None,
         }
     }
@@ -167,11 +164,7 @@ impl Decoder {
             State::Payload(frame) => frame.control.len(),
             State::Header(_) | State::Ended => 0,
         };
-        control
-            + self
-                .message
-                .as_ref()
-                .map_or(0, |message| message.data.len())
+        control + self.message.as_ref().map_or(0, |message| message.data.len())
     }
 
     fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Violation> {
@@ -318,11 +311,7 @@ impl Header {
             8 => length > u64::from(u16::MAX) && length >> 63 == 0,
             _ => true,
         };
-        if shortest {
-            Ok(())
-        } else {
-            Err(Violation::Length)
-        }
+        if shortest { Ok(()) } else { Err(Violation::Length) }
     }
 
     fn length(&self) -> u64 {

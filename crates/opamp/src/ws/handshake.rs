@@ -8,10 +8,7 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What a server answers in `Sec-WebSocket-Accept` to a client's `Sec-WebSocket-Key`.
 pub fn accept_key(request_key: &str) -> String {
-    let digest = Sha1::new()
-        .chain_update(request_key)
-        .chain_update(GUID)
-        .finalize();
+    let digest = Sha1::new().chain_update(request_key).chain_update(GUID).finalize();
     STANDARD.encode(digest)
 }
 
@@ -26,17 +23,11 @@ mod tests {
 
     #[test]
     fn accepts_the_key_of_the_rfc() {
-        assert_eq!(
-            accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
     fn a_request_key_is_24_characters() {
-        assert_eq!(
-            request_key(*b"the sample nonce"),
-            "dGhlIHNhbXBsZSBub25jZQ=="
-        );
+        assert_eq!(request_key(*b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
     }
 }

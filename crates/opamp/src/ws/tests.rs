@@ -40,43 +40,15 @@ fn closed(code: u16, reason: &[u8]) -> Result<Vec<Event>, Violation> {
 #[test]
 fn takes_what_the_rfc_allows() {
     let cases: Vec<(&str, Vec<u8>, Vec<Event>)> = vec![
-        (
-            "empty message",
-            sent(0x82, b""),
-            vec![Event::Binary(vec![])],
-        ),
-        (
-            "short message",
-            sent(0x82, b"abcde"),
-            vec![Event::Binary(b"abcde".into())],
-        ),
-        (
-            "125 bytes",
-            sent(0x82, &[1; 125]),
-            vec![Event::Binary(vec![1; 125])],
-        ),
-        (
-            "126 bytes",
-            sent(0x82, &[2; 126]),
-            vec![Event::Binary(vec![2; 126])],
-        ),
-        (
-            "exactly the limit",
-            sent(0x82, &[3; LIMIT]),
-            vec![Event::Binary(vec![3; LIMIT])],
-        ),
+        ("empty message", sent(0x82, b""), vec![Event::Binary(vec![])]),
+        ("short message", sent(0x82, b"abcde"), vec![Event::Binary(b"abcde".into())]),
+        ("125 bytes", sent(0x82, &[1; 125]), vec![Event::Binary(vec![1; 125])]),
+        ("126 bytes", sent(0x82, &[2; 126]), vec![Event::Binary(vec![2; 126])]),
+        ("exactly the limit", sent(0x82, &[3; LIMIT]), vec![Event::Binary(vec![3; LIMIT])]),
         ("text", sent(0x81, &[0xff; 9]), vec![Event::Text]),
         ("ping", sent(0x89, b"hi"), vec![Event::Ping(b"hi".into())]),
-        (
-            "pong of 125",
-            sent(0x8a, &[9; 125]),
-            vec![Event::Pong(vec![9; 125])],
-        ),
-        (
-            "close without code",
-            sent(0x88, b""),
-            vec![Event::Close(None)],
-        ),
+        ("pong of 125", sent(0x8a, &[9; 125]), vec![Event::Pong(vec![9; 125])]),
+        ("close without code", sent(0x88, b""), vec![Event::Close(None)]),
         (
             "fragments with control frames between",
             [
@@ -87,11 +59,7 @@ fn takes_what_the_rfc_allows() {
                 sent(0x80, b"cd"),
             ]
             .concat(),
-            vec![
-                Event::Ping(b"p".into()),
-                Event::Pong(vec![]),
-                Event::Binary(b"abcd".into()),
-            ],
+            vec![Event::Ping(b"p".into()), Event::Pong(vec![]), Event::Binary(b"abcd".into())],
         ),
         (
             "nothing after a close",
@@ -106,13 +74,8 @@ fn takes_what_the_rfc_allows() {
 
 #[test]
 fn close_codes_are_those_that_may_be_sent() {
-    for code in [
-        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1014, 3000, 4999,
-    ] {
-        assert_eq!(
-            closed(code, "grün".as_bytes()),
-            Ok(vec![Event::Close(Some(code))])
-        );
+    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1014, 3000, 4999] {
+        assert_eq!(closed(code, "grün".as_bytes()), Ok(vec![Event::Close(Some(code))]));
     }
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
         assert_eq!(closed(code, b""), Err(Violation::CloseCode(code)));
@@ -132,47 +95,15 @@ fn refuses_frames_the_rfc_forbids() {
         ("control opcode 11", sent(0x8b, b"x"), Violation::Opcode(11)),
         ("control opcode 15", sent(0x8f, b"x"), Violation::Opcode(15)),
         ("no mask", plain(0x82, b"x"), Violation::Unmasked),
-        (
-            "no mask on empty ping",
-            plain(0x89, b""),
-            Violation::Unmasked,
-        ),
-        (
-            "ping in fragments",
-            sent(0x09, b"x"),
-            Violation::FragmentedControl,
-        ),
+        ("no mask on empty ping", plain(0x89, b""), Violation::Unmasked),
+        ("ping in fragments", sent(0x09, b"x"), Violation::FragmentedControl),
         ("ping of 126", sent(0x89, &[0; 126]), Violation::LongControl),
-        (
-            "7 bits in 16",
-            long_of(0x82, 126, &[0, 125]),
-            Violation::Length,
-        ),
-        (
-            "16 bits in 64",
-            long_of(0x82, 127, &0xffff_u64.to_be_bytes()),
-            Violation::Length,
-        ),
-        (
-            "64th bit",
-            long_of(0x82, 127, &(1_u64 << 63).to_be_bytes()),
-            Violation::Length,
-        ),
-        (
-            "half a close code",
-            sent(0x88, b"\x03"),
-            Violation::CloseLength,
-        ),
-        (
-            "one over the limit",
-            sent(0x82, &[0; LIMIT + 1]),
-            Violation::TooBig(LIMIT),
-        ),
-        (
-            "text over the limit",
-            sent(0x81, &[0; LIMIT + 1]),
-            Violation::TooBig(LIMIT),
-        ),
+        ("7 bits in 16", long_of(0x82, 126, &[0, 125]), Violation::Length),
+        ("16 bits in 64", long_of(0x82, 127, &0xffff_u64.to_be_bytes()), Violation::Length),
+        ("64th bit", long_of(0x82, 127, &(1_u64 << 63).to_be_bytes()), Violation::Length),
+        ("half a close code", sent(0x88, b"\x03"), Violation::CloseLength),
+        ("one over the limit", sent(0x82, &[0; LIMIT + 1]), Violation::TooBig(LIMIT)),
+        ("text over the limit", sent(0x81, &[0; LIMIT + 1]), Violation::TooBig(LIMIT)),
         (
             "fragments over the limit",
             [sent(0x02, &[0; LIMIT]), sent(0x80, b"y")].concat(),
@@ -193,11 +124,7 @@ fn refuses_frames_the_rfc_forbids() {
 #[test]
 fn refuses_messages_out_of_turn() {
     let cases: Vec<(&str, Vec<u8>, Violation)> = vec![
-        (
-            "continuation first",
-            sent(0x80, b"x"),
-            Violation::Continuation,
-        ),
+        ("continuation first", sent(0x80, b"x"), Violation::Continuation),
         (
             "continuation after the end",
             [sent(0x82, b"x"), sent(0x80, b"y")].concat(),
@@ -222,10 +149,7 @@ fn refuses_messages_out_of_turn() {
 #[test]
 fn a_client_refuses_masks() {
     let mut decoder = Decoder::new(Role::Client, LIMIT);
-    assert_eq!(
-        events(&mut decoder, &sent(0x82, b"x")),
-        Err(Violation::Masked)
-    );
+    assert_eq!(events(&mut decoder, &sent(0x82, b"x")), Err(Violation::Masked));
 }
 
 #[test]
@@ -255,10 +179,7 @@ fn a_large_message_needs_a_64_bit_length() {
     let payload = vec![7; 70_000];
     let mut decoder = Decoder::new(Role::Server, payload.len());
     let input = sent(0x82, &payload);
-    assert_eq!(
-        events(&mut decoder, &input),
-        Ok(vec![Event::Binary(payload)])
-    );
+    assert_eq!(events(&mut decoder, &input), Ok(vec![Event::Binary(payload)]));
 }
 
 #[test]
@@ -310,11 +231,7 @@ fn some_frames() -> impl Strategy<Value = Vec<u8>> {
         8 => proptest::sample::select(vec![0x82, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x81]),
         1 => any::<u8>(),
     ];
-    let frames = (
-        first,
-        proptest::collection::vec(any::<u8>(), 0..300),
-        any::<[u8; 4]>(),
-    );
+    let frames = (first, proptest::collection::vec(any::<u8>(), 0..300), any::<[u8; 4]>());
     proptest::collection::vec(frames, 0..8).prop_map(|frames| {
         frames
             .into_iter()

@@ -49,6 +49,8 @@ pub struct AgentRecord {
     pub first_seen_unix_ms: u64,
     #[prost(uint64, tag = "19")]
     pub last_seen_unix_ms: u64,
+    #[prost(message, optional, tag = "20")]
+    pub duplicate: ::core::option::Option<agent_record::Duplicate>,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {
@@ -70,6 +72,15 @@ pub mod agent_record {
         /// The agent's numbers never advance: gaps are not acted on any more.
         #[prost(bool, tag = "3")]
         pub ignores_sequence: bool,
+    }
+    /// Other live agents that used this uid.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Duplicate {
+        /// New uids given to newcomers lately.
+        #[prost(uint32, tag = "1")]
+        pub told: u32,
+        #[prost(uint64, tag = "2")]
+        pub last_unix_ms: u64,
     }
     /// The parts of AgentToServer as last reported.
     #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,7 +1,7 @@
 //! Table `agents`: instance uid → all that is known of the agent.
 
 use bytes::Bytes;
-use model::record::{Delivered, FullState, Offered, Owner, Reported};
+use model::record::{Delivered, Duplicate, FullState, Offered, Owner, Reported};
 use model::{AgentRecord, ConfigHash, GatewayId, RevisionRef, SessionId, Timestamp};
 use opamp::InstanceUid;
 
@@ -12,7 +12,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 19;
+const FIELDS: u32 = 20;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -36,9 +36,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
             gateway_id: owner.gateway.to_string(),
             session_id: owner.session.0.to_vec(),
         }),
-        last_gateway_id: record
-            .last_gateway
-            .map_or(String::new(), |gateway| gateway.to_string()),
+        last_gateway_id: record.last_gateway.map_or(String::new(), |gateway| gateway.to_string()),
         n: record.n,
         sequence_num: record.sequence_num,
         full_state: Some(wire::FullState {
@@ -64,16 +62,12 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
             n: delivered.n,
             at_unix_ms: delivered.at.0,
         }),
-        failed_config_hashes: record
-            .failed
-            .into_iter()
-            .map(|hash| hash.0.to_vec())
-            .collect(),
-        recent_session_ids: record
-            .recent_sessions
-            .into_iter()
-            .map(|id| id.0.to_vec())
-            .collect(),
+        failed_config_hashes: record.failed.into_iter().map(|hash| hash.0.to_vec()).collect(),
+        recent_session_ids: record.recent_sessions.into_iter().map(|id| id.0.to_vec()).collect(),
+        duplicate: Some(wire::Duplicate {
+            told: record.duplicate.told,
+            last_unix_ms: record.duplicate.last.0,
+        }),
         polls: record.polls,
         remote_address: record.remote_address,
         labels: record.labels,
@@ -86,9 +80,7 @@ fn offered_to_wire(offered: Offered) -> wire::Offered {
     let config = offered.config;
     wire::Offered {
         config_revision: config.as_ref().map_or(0, |config| config.revision),
-        config_hash: config
-            .as_ref()
-            .map_or(Vec::new(), |config| config.hash.0.to_vec()),
+        config_hash: config.as_ref().map_or(Vec::new(), |config| config.hash.0.to_vec()),
         config_name: config.map_or(String::new(), |config| config.config),
         decision: offered.decision,
     }
@@ -99,6 +91,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         InstanceUid::try_from(&message.instance_uid[..]).map_err(|error| error.to_string())?;
     let reported = message.reported.unwrap_or_default();
     let full_state = message.full_state.unwrap_or_default();
+    let duplicate = message.duplicate.unwrap_or_default();
     let gateway = |id: String| (!id.is_empty()).then(|| GatewayId::new(&id));
     Ok(AgentRecord {
         instance_uid,
@@ -125,16 +118,13 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         },
         offered: offered(message.offered.unwrap_or_default())?,
         delivered: message.delivered.as_ref().map(delivered).transpose()?,
-        failed: message
-            .failed_config_hashes
-            .iter()
-            .map(|h| hash(h))
-            .collect::<Result<_, _>>()?,
+        failed: message.failed_config_hashes.iter().map(|h| hash(h)).collect::<Result<_, _>>()?,
         recent_sessions: message
             .recent_session_ids
             .iter()
             .map(|id| session(id))
             .collect::<Result<_, _>>()?,
+        duplicate: Duplicate { told: duplicate.told, last: Timestamp(duplicate.last_unix_ms) },
         polls: message.polls,
         remote_address: message.remote_address,
         labels: message.labels,
@@ -145,10 +135,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
 
 fn owner(message: &wire::Owner) -> Result<Owner, String> {
     let gateway = GatewayId::new(&message.gateway_id);
-    Ok(Owner {
-        gateway,
-        session: session(&message.session_id)?,
-    })
+    Ok(Owner { gateway, session: session(&message.session_id)? })
 }
 
 fn offered(message: wire::Offered) -> Result<Offered, String> {
@@ -156,16 +143,9 @@ fn offered(message: wire::Offered) -> Result<Offered, String> {
         None
     } else {
         let (config, revision) = (message.config_name, message.config_revision);
-        Some(RevisionRef {
-            config,
-            revision,
-            hash: hash(&message.config_hash)?,
-        })
+        Some(RevisionRef { config, revision, hash: hash(&message.config_hash)? })
     };
-    Ok(Offered {
-        config,
-        decision: message.decision,
-    })
+    Ok(Offered { config, decision: message.decision })
 }
 
 fn delivered(message: &wire::Delivered) -> Result<Delivered, String> {
@@ -184,8 +164,7 @@ pub(super) fn hash(bytes: &[u8]) -> Result<ConfigHash, String> {
 
 fn session(bytes: &[u8]) -> Result<SessionId, String> {
     let id = bytes.try_into();
-    id.map(SessionId)
-        .map_err(|_| format!("a session id is 16 bytes, got {}", bytes.len()))
+    id.map(SessionId).map_err(|_| format!("a session id is 16 bytes, got {}", bytes.len()))
 }
 
 #[cfg(test)]
@@ -247,7 +226,7 @@ mod tests {
             delivered in of((any::<[u8; 32]>(), any::<u64>(), any::<u64>())),
             lists in (vec(any::<[u8; 32]>(), 0..4), vec(any::<[u8; 16]>(), 0..4)),
             labels in btree_map("[a-z]{1,5}", "[a-z]{0,5}", 0..3),
-            polls in any::<bool>(), seen in any::<(u64, u64)>(),
+            polls in any::<bool>(), seen in any::<(u64, u64)>(), told in any::<u32>(),
         ) -> AgentRecord {
             let (wanted, asked, ignores_sequence) = full;
             AgentRecord {
@@ -279,6 +258,7 @@ mod tests {
                 }),
                 failed: lists.0.into_iter().map(ConfigHash).collect(),
                 recent_sessions: lists.1.into_iter().map(SessionId).collect(),
+                duplicate: Duplicate { told, last: Timestamp(seen.0) },
                 polls,
                 remote_address: "127.0.0.1:9".to_owned(),
                 labels: labels.into_iter().collect::<BTreeMap<_, _>>(),

@@ -45,13 +45,7 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<Config>, Error> {
     let revisions: Result<Vec<Revision>, String> =
         message.revisions.into_iter().map(revision).collect();
     let revisions = revisions.map_err(|reason| corrupt(key, &reason))?;
-    Ok(Loaded {
-        value: Config {
-            name: message.name,
-            revisions,
-        },
-        unknown,
-    })
+    Ok(Loaded { value: Config { name: message.name, revisions }, unknown })
 }
 
 #[cfg(test)]
@@ -69,10 +63,7 @@ mod tests {
             size_bytes: 6,
             keys: vec![String::new(), "a".to_owned()],
         };
-        let value = Config {
-            name: "c".to_owned(),
-            revisions: vec![revision],
-        };
+        let value = Config { name: "c".to_owned(), revisions: vec![revision] };
         let unknown = Bytes::from_static(&[0xa8, 0x06, 5]);
         let loaded = decode(&Key::config("c"), &encode(&value, &unknown)).unwrap();
         assert_eq!(loaded, Loaded { value, unknown });

@@ -27,13 +27,7 @@ pub fn encode(assignments: &Assignments, unknown: &Bytes) -> Bytes {
         updated_unix_ms: assignment.updated.0,
     };
     let assignments = assignments.list.iter().map(assignment).collect();
-    write(
-        &v1::Assignments {
-            format: FORMAT,
-            assignments,
-        },
-        unknown,
-    )
+    write(&v1::Assignments { format: FORMAT, assignments }, unknown)
 }
 
 /// The assignments in these bytes.
@@ -42,10 +36,7 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<Assignments>, Error> {
     let list: Result<Vec<Assignment>, String> =
         message.assignments.into_iter().map(from_wire).collect();
     let list = list.map_err(|reason| corrupt(key, &reason))?;
-    Ok(Loaded {
-        value: Assignments { list },
-        unknown,
-    })
+    Ok(Loaded { value: Assignments { list }, unknown })
 }
 
 fn from_wire(message: wire::Assignment) -> Result<Assignment, String> {
@@ -75,26 +66,17 @@ mod tests {
         let assignment = Assignment {
             name: "prod".to_owned(),
             selector: Selector::parse("env in (prod)").unwrap(),
-            config: RevisionRef {
-                config: "c".to_owned(),
-                revision: 2,
-                hash: ConfigHash([4; 32]),
-            },
+            config: RevisionRef { config: "c".to_owned(), revision: 2, hash: ConfigHash([4; 32]) },
             priority: -3,
             updated: Timestamp(5),
         };
-        let value = Assignments {
-            list: vec![assignment],
-        };
+        let value = Assignments { list: vec![assignment] };
         let bytes = encode(&value, &Bytes::new());
         let loaded = decode(&Key::intent(), &bytes).unwrap();
         assert_eq!(loaded.value, value);
         let broken = v1::Assignments {
             format: FORMAT,
-            assignments: vec![wire::Assignment {
-                selector: "((".to_owned(),
-                ..Default::default()
-            }],
+            assignments: vec![wire::Assignment { selector: "((".to_owned(), ..Default::default() }],
         };
         assert!(decode(&Key::intent(), &write(&broken, &Bytes::new())).is_err());
     }

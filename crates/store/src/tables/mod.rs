@@ -32,23 +32,17 @@ fn read<M: Message + Default>(
 ) -> Result<(M, Bytes), Error> {
     let message = M::decode(bytes.clone()).map_err(|error| corrupt(key, &error))?;
     match format(&message) {
-        format if format == 0 || format > newest => Err(corrupt(
-            key,
-            &format!("format {format} is unknown, the newest known is {newest}"),
-        )),
-        _ => Ok((
-            message,
-            unknown_fields(bytes, known).map_err(|error| corrupt(key, &error))?,
-        )),
+        format if format == 0 || format > newest => {
+            Err(corrupt(key, &format!("format {format} is unknown, the newest known is {newest}")))
+        }
+        _ => Ok((message, unknown_fields(bytes, known).map_err(|error| corrupt(key, &error))?)),
     }
 }
 
 /// Encodes a value in front of the fields kept for a newer binary.
 fn write(message: &impl Message, unknown: &Bytes) -> Bytes {
     let mut out = BytesMut::with_capacity(message.encoded_len() + unknown.len());
-    message
-        .encode(&mut out)
-        .expect("a buffer grows to what the message needs");
+    message.encode(&mut out).expect("a buffer grows to what the message needs");
     out.extend_from_slice(unknown);
     out.freeze()
 }
@@ -69,8 +63,5 @@ fn unknown_fields(bytes: &Bytes, known: u32) -> Result<Bytes, prost::DecodeError
 }
 
 fn corrupt(key: &Key, reason: &impl ToString) -> Error {
-    Error::Corrupt {
-        key: key.to_string(),
-        reason: reason.to_string(),
-    }
+    Error::Corrupt { key: key.to_string(), reason: reason.to_string() }
 }
