@@ -1,1 +1,41 @@
-//! stub
+//! The sockets: OpAMP over WebSocket and plain HTTP. Nothing is remembered here.
+//!
+//! ```text
+//!                 ┌─ http ── one exchange ─────────────┐
+//!   agents ── accept ─┤                                ├─ ask ──► bus (workers)
+//!                 └─ ws ─── one task per connection ───┘
+//!                             ▲  outbox                  presence, closes ──► bus
+//!                             └──────── inbox ◄── bus (deliveries, probes)
+//! ```
+//!
+//! A gateway decodes and bounds what agents send, answers plain heartbeats itself, asks workers
+//! for everything else, and carries replies and deliveries back. Killing one loses nothing but
+//! TCP connections. What may not enter: records, configs, stores.
+
+mod accept;
+mod ask;
+mod bounds;
+mod budget;
+mod closes;
+mod config;
+mod connection;
+mod drain;
+mod error;
+mod gateway;
+mod inbox;
+mod incoming;
+mod index;
+mod limits;
+mod plain;
+mod presence;
+mod reply;
+mod session;
+mod shared;
+mod sweep;
+mod transport;
+mod ws;
+
+pub use config::Config;
+pub use error::Error;
+pub use gateway::Gateway;
+pub use limits::Limits;

@@ -12,6 +12,11 @@ pub fn accept_key(request_key: &str) -> String {
     STANDARD.encode(digest)
 }
 
+/// Whether this is a `Sec-WebSocket-Key`: 16 bytes in base64.
+pub fn is_request_key(text: &str) -> bool {
+    STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 16)
+}
+
 /// What a client sends in `Sec-WebSocket-Key`, made of randomness the caller supplies.
 pub fn request_key(random: [u8; 16]) -> String {
     STANDARD.encode(random)

@@ -15,7 +15,7 @@ mod tests;
 
 pub use decode::{Decoder, FRAGMENTS_MAX, Violation};
 pub use encode::{HEADER_BYTES_MAX, binary, close, frame, header, ping, pong};
-pub use handshake::{accept_key, request_key};
+pub use handshake::{accept_key, is_request_key, request_key};
 
 /// Which end of the connection decodes or encodes: clients mask, servers must not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub mod close_code {
     pub const POLICY: u16 = 1008;
     /// The peer's message is too big.
     pub const TOO_BIG: u16 = 1009;
+    /// The endpoint is short of room; later it may do.
+    pub const TRY_AGAIN_LATER: u16 = 1013;
 }
 
 /// Applies a mask (or takes it off), `offset` bytes into the payload.

@@ -1,0 +1,216 @@
+//! Asking the workers: one report of an agent after the other, repeated while its fate is
+//! unknown, within the agent's patience.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::Subject;
+use bus::v1::report_reply::{Accepted, Outcome};
+use bus::v1::{Report, Transport};
+use bytes::Bytes;
+use opamp::InstanceUid;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
+
+use crate::connection::Connection;
+use crate::inbox;
+use crate::incoming::Incoming;
+use crate::session::Name;
+use crate::shared::Shared;
+use crate::ws::{Frame, NotTaken};
+
+/// Pause before the first repeat, doubled up to the last; up to twice as long is drawn.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LAST: Duration = Duration::from_secs(2);
+/// A report crosses the bus at this rate or faster; large ones get that much more time.
+const BYTES_PER_SECOND_MIN: usize = 4 << 20;
+
+/// A worker's answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Accepted(Accepted),
+    Stale,
+    Unavailable,
+}
+
+/// How long to wait for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a turn.
+    pub(crate) turn: Duration,
+    /// For one attempt.
+    pub(crate) attempt: Duration,
+    /// For all attempts.
+    pub(crate) total: Duration,
+}
+
+/// Works an agent's queue until it is empty.
+pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: InstanceUid) {
+    loop {
+        match connection.next(&uid) {
+            Ok(message) => {
+                let span = tracing::info_span!("report", agent = %uid, gateway = %shared.id);
+                let reply = report(&shared, &connection, &message)
+                    .instrument(span)
+                    .await;
+                let frame = Frame::message(shared.within_send_limit(reply));
+                let room = shared.limits.outbox_bytes_max.saturating_mul(2);
+                if connection.send(frame, room) == Err(NotTaken::Full) {
+                    tracing::debug!(agent = %uid, "connection cut: it does not read its replies");
+                    connection.cut();
+                }
+            }
+            Err(ended) => {
+                ended.into_iter().for_each(|ended| shared.ended(ended));
+                return;
+            }
+        }
+    }
+}
+
+/// Reports one message and returns what the agent is told.
+async fn report(shared: &Arc<Shared>, connection: &Arc<Connection>, message: &Incoming) -> Bytes {
+    metrics::counter!("muster_gateway_reports_total").increment(1);
+    let uid = message.uid;
+    let mut reopened = false;
+    while let Some(name) = connection.begin(&uid) {
+        let patience = patience(shared, connection);
+        let named = named(shared, connection, &name, message);
+        match shared.ask(&named, patience).await {
+            Answer::Accepted(accepted) => {
+                let (epoch, refused) = (accepted.epoch, accepted.refused);
+                if connection.accept(&name, epoch, message, refused) {
+                    committed(shared, connection, &name, message, &accepted);
+                    return accepted.message;
+                }
+            }
+            Answer::Stale => {}
+            Answer::Unavailable => {
+                connection.fail(&uid, &name, shared.new_session_id());
+                break;
+            }
+        }
+        // The session is superseded. Its agent is still here and speaks: open again, once.
+        shared.index.release(&uid, name.epoch);
+        connection.forget(&uid, shared.new_session_id());
+        if std::mem::replace(&mut reopened, true) {
+            break;
+        }
+    }
+    if message.disconnects {
+        let ended = connection.forget(&uid, shared.new_session_id());
+        ended.into_iter().for_each(|ended| shared.ended(ended));
+    }
+    shared.unavailable(message.reply_uid())
+}
+
+/// A report is stored: what follows from that here.
+fn committed(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    name: &Name,
+    message: &Incoming,
+    accepted: &Accepted,
+) {
+    let (uid, epoch) = (message.uid, accepted.epoch);
+    if message.disconnects {
+        // The worker has marked it offline: no close follows.
+        shared.index.release(&uid, epoch);
+        connection.forget(&uid, shared.new_session_id());
+        return;
+    }
+    if epoch == 0 {
+        return;
+    }
+    if name.epoch != epoch
+        && let Some(before) = shared.index.claim(uid, epoch, connection)
+    {
+        let fresh = shared.clone();
+        shared.spawn(async move { inbox::supersede(&fresh, &before, &uid, epoch).await });
+    }
+    if !accepted.refused {
+        let now = shared.clock.now();
+        shared.presence.note(uid, epoch, message.sequence_num, now);
+    }
+}
+
+/// What is left to say once the socket is gone is tried once.
+fn patience(shared: &Shared, connection: &Connection) -> Patience {
+    let limits = &shared.limits;
+    Patience {
+        turn: limits.report_turn_deadline,
+        attempt: limits.report_timeout,
+        total: if connection.is_over() {
+            limits.report_timeout
+        } else {
+            limits.report_patience
+        },
+    }
+}
+
+fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incoming) -> Report {
+    Report {
+        gateway_id: shared.id.to_string(),
+        session_id: name.session.0.to_vec().into(),
+        epoch: name.epoch,
+        n: name.n,
+        answered_sequence_num: name.answered,
+        message: message.body.clone(),
+        transport: Transport::WebSocket.into(),
+        remote_address: connection.peer.to_string(),
+    }
+}
+
+impl Shared {
+    /// Asks the workers, again and again while nothing is known of the report's fate.
+    pub(crate) async fn ask(&self, report: &Report, patience: Patience) -> Answer {
+        let Ok(Ok(_turn)) = timeout(patience.turn, self.turns.acquire()).await else {
+            tracing::debug!("no turn among the reports in flight");
+            return Answer::Unavailable;
+        };
+        let seconds = report.message.len() / BYTES_PER_SECOND_MIN;
+        let more = Duration::from_secs(seconds as u64);
+        let deadline = Instant::now() + patience.total + more;
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let attempt = (patience.attempt + more).min(left);
+            if let Some(answer) = self.ask_once(report, attempt).await {
+                return answer;
+            }
+            let wait = self.jittered(pause);
+            if Instant::now() + wait >= deadline {
+                return Answer::Unavailable;
+            }
+            sleep(wait).await;
+            pause = (pause * 2).min(PAUSE_LAST);
+        }
+    }
+
+    /// One attempt; `None` if it is worth another.
+    async fn ask_once(&self, report: &Report, attempt: Duration) -> Option<Answer> {
+        match self.bus.request(&Subject::Report, report, attempt).await {
+            Ok(reply) => {
+                self.heard_bus();
+                match reply.outcome {
+                    Some(Outcome::Accepted(accepted)) => Some(Answer::Accepted(accepted)),
+                    Some(Outcome::Stale(_)) => Some(Answer::Stale),
+                    Some(Outcome::Unavailable(unavailable)) => {
+                        tracing::debug!(reason = unavailable.reason, "report not stored");
+                        None
+                    }
+                    // An outcome this version does not know cannot be acted upon.
+                    None => Some(Answer::Unavailable),
+                }
+            }
+            Err(error @ (bus::Error::Malformed { .. } | bus::Error::TooLarge { .. })) => {
+                tracing::warn!(%error, "report not stored");
+                Some(Answer::Unavailable)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "report not answered");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What the binary tells a gateway.
+
+use model::GatewayId;
+
+use crate::Limits;
+
+/// A gateway's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name, unique among those alive.
+    pub id: GatewayId,
+    /// Path that OpAMP is served on.
+    pub path: String,
+    /// Bounds on everything peers may do.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The default path and limits under a name.
+    pub fn new(id: GatewayId) -> Self {
+        Self {
+            id,
+            path: "/v1/opamp".to_owned(),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! What the rest of the gateway sees of one WebSocket: the agents' sessions on it, its outbox,
+//! its signs of life, and the orders given to its task.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use model::SessionId;
+use opamp::InstanceUid;
+use tokio::sync::oneshot;
+
+use crate::Limits;
+use crate::incoming::Incoming;
+use crate::session::{Ended, Name, Session};
+use crate::shared::Shared;
+use crate::ws::{Frame, NotTaken, Outbox};
+
+/// One WebSocket.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) number: u64,
+    pub(crate) peer: std::net::SocketAddr,
+    pub(crate) outbox: Outbox,
+    pub(crate) vitals: Vitals,
+    agents: Mutex<Agents>,
+    /// Who waits for the pong to a ping of which number.
+    probes: Mutex<Vec<(u64, oneshot::Sender<()>)>>,
+    waker: AtomicWaker,
+    close_code: AtomicU16,
+    hurry: AtomicBool,
+    cut: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Agents {
+    /// Nearly always one. Sorted by uid.
+    sessions: Vec<Session>,
+    /// Sessions with a report in flight.
+    busy: usize,
+    /// Bytes of the messages behind reports in flight.
+    waiting_bytes: usize,
+    /// The task is to be woken when a message leaves the queue.
+    watched: bool,
+    /// The socket is gone.
+    over: bool,
+}
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Submitted {
+    /// It is a plain heartbeat, to be answered here.
+    Answered {
+        /// Epoch of its session.
+        epoch: u64,
+    },
+    /// It is queued, and somebody is to work the queue.
+    Begun,
+    /// It is queued behind others.
+    Queued,
+    /// One agent too many.
+    TooMany,
+}
+
+impl Connection {
+    pub(crate) fn new(number: u64, peer: std::net::SocketAddr, now: u64) -> Self {
+        Self {
+            number,
+            peer,
+            outbox: Outbox::default(),
+            vitals: Vitals::new(now),
+            agents: Mutex::default(),
+            probes: Mutex::default(),
+            waker: AtomicWaker::new(),
+            close_code: AtomicU16::new(0),
+            hurry: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a message of one of its agents.
+    pub(crate) fn submit(&self, message: Incoming, shared: &Shared) -> Submitted {
+        let mut agents = self.agents();
+        let agents = &mut *agents;
+        let at = match agents.find(&message.uid) {
+            Ok(at) => at,
+            Err(_) if agents.sessions.len() >= shared.limits.agents_per_connection_max => {
+                return Submitted::TooMany;
+            }
+            Err(at) => {
+                // Room for one: a second agent on a connection is rare.
+                agents.sessions.reserve_exact(1);
+                let session = Session::new(message.uid, shared.new_session_id());
+                agents.sessions.insert(at, session);
+                at
+            }
+        };
+        let session = &mut agents.sessions[at];
+        if session.answers(&message) {
+            let epoch = session.epoch();
+            return Submitted::Answered { epoch };
+        }
+        agents.waiting_bytes += message.body.len();
+        if session.queue(message) {
+            agents.busy += 1;
+            return Submitted::Begun;
+        }
+        Submitted::Queued
+    }
+
+    /// The next message of an agent to ask about. Without one its queue is worked no more, and
+    /// `Err` says what ended with that, if anything did.
+    pub(crate) fn next(&self, uid: &InstanceUid) -> Result<Incoming, Option<Ended>> {
+        let mut guard = self.agents();
+        let agents = &mut *guard;
+        let at = agents.find(uid).map_err(|_| None)?;
+        let next = agents.sessions[at].next();
+        let outcome = match next {
+            Some(message) => {
+                agents.waiting_bytes -= message.body.len();
+                Ok(message)
+            }
+            None => {
+                agents.busy -= 1;
+                Err(agents.dismiss(at))
+            }
+        };
+        if std::mem::take(&mut agents.watched) {
+            drop(guard);
+            self.waker.wake();
+        }
+        outcome
+    }
+
+    /// Names the next report of an agent.
+    pub(crate) fn begin(&self, uid: &InstanceUid) -> Option<Name> {
+        self.with(uid, Session::begin)
+    }
+
+    /// See [`Session::accept`].
+    pub(crate) fn accept(&self, name: &Name, epoch: u64, of: &Incoming, refused: bool) -> bool {
+        self.with(&of.uid, |session| session.accept(name, epoch, of, refused))
+            .unwrap_or(false)
+    }
+
+    /// See [`Session::fail`].
+    pub(crate) fn fail(&self, uid: &InstanceUid, name: &Name, fresh: SessionId) {
+        self.with(uid, |session| session.fail(name, fresh));
+    }
+
+    /// Lets go of an agent; says what ended, if it was held.
+    pub(crate) fn forget(&self, uid: &InstanceUid, fresh: SessionId) -> Option<Ended> {
+        self.with(uid, |session| {
+            let ended = session.end();
+            session.forget(fresh);
+            ended
+        })
+        .flatten()
+    }
+
+    /// Lets go of an agent that another session holds since `epoch`. Says whether any other agent
+    /// is left here.
+    pub(crate) fn supersede(&self, uid: &InstanceUid, epoch: u64, fresh: SessionId) -> bool {
+        let mut agents = self.agents();
+        if let Ok(at) = agents.find(uid)
+            && agents.sessions[at].epoch() < epoch
+        {
+            agents.sessions[at].forget(fresh);
+            if !agents.sessions[at].is_busy() {
+                agents.dismiss(at);
+            }
+        }
+        agents.sessions.iter().any(|session| session.uid != *uid)
+    }
+
+    /// Whether any agent is held here.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.agents()
+            .sessions
+            .iter()
+            .any(|session| session.epoch() != 0)
+    }
+
+    /// The uid of the only agent there is.
+    pub(crate) fn only_agent(&self) -> Option<Vec<u8>> {
+        match &self.agents().sessions[..] {
+            [session] => Some(session.uid.as_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
+    /// The socket is gone: says which sessions ended. Those with reports in flight end later.
+    pub(crate) fn finish(&self) -> Vec<Ended> {
+        self.outbox.end();
+        self.probes().clear();
+        let mut agents = self.agents();
+        agents.over = true;
+        let (busy, idle) = std::mem::take(&mut agents.sessions)
+            .into_iter()
+            .partition::<Vec<Session>, _>(Session::is_busy);
+        agents.sessions = busy;
+        idle.iter().filter_map(Session::end).collect()
+    }
+
+    /// The socket is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.agents().over
+    }
+
+    /// Queues a frame and tells the task.
+    pub(crate) fn send(&self, frame: Frame, bytes_max: usize) -> Result<(), NotTaken> {
+        self.outbox.push(frame, bytes_max)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Pings, to learn whether the peer is there: the pong is told.
+    pub(crate) fn probe(&self, number: u64) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut probes = self.probes();
+        probes.retain(|(_, waiter)| !waiter.is_closed());
+        probes.push((number, sender));
+        drop(probes);
+        // Untaken, the ping goes unanswered, which is what the asker is to learn.
+        let _ = self.send(Frame::ping(number), usize::MAX);
+        receiver
+    }
+
+    /// A pong came. It answers its ping and all before it.
+    pub(crate) fn pong(&self, payload: &[u8]) {
+        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else {
+            return;
+        };
+        let mut probes = self.probes();
+        for (asked, waiter) in std::mem::take(&mut *probes) {
+            if asked <= number {
+                // Who asked may have given up.
+                let _ = waiter.send(());
+            } else {
+                probes.push((asked, waiter));
+            }
+        }
+    }
+
+    /// Orders a close with a code, once replies in flight are out. The first order counts.
+    pub(crate) fn close(&self, code: u16) {
+        // Zero means none was asked for yet.
+        let _ = self
+            .close_code
+            .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    pub(crate) fn close_asked(&self) -> Option<u16> {
+        match self.close_code.load(Ordering::Relaxed) {
+            0 => None,
+            code => Some(code),
+        }
+    }
+
+    /// Orders a close that is due to wait no longer.
+    pub(crate) fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    /// Orders the end without another word.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Whether no reply is in flight, or there is no time to wait for it. If not, the task is
+    /// woken when that changes.
+    pub(crate) fn may_close(&self) -> bool {
+        let mut agents = self.agents();
+        agents.watched = agents.busy > 0;
+        !agents.watched || self.hurry.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much is waiting that nothing more is to be read. If so, the task is woken when
+    /// that changes.
+    pub(crate) fn pauses(&self, limits: &Limits) -> bool {
+        let mut agents = self.agents();
+        let queue_is_full = agents.waiting_bytes > limits.waiting_bytes_max;
+        agents.watched |= queue_is_full;
+        drop(agents);
+        let pauses = queue_is_full || self.outbox.bytes() > limits.outbox_bytes_max;
+        self.vitals.paused.store(pauses, Ordering::Relaxed);
+        pauses
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    fn with<T>(&self, uid: &InstanceUid, act: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        let mut agents = self.agents();
+        let at = agents.find(uid).ok()?;
+        Some(act(&mut agents.sessions[at]))
+    }
+
+    fn agents(&self) -> MutexGuard<'_, Agents> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn probes(&self) -> MutexGuard<'_, Vec<(u64, oneshot::Sender<()>)>> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Agents {
+    fn find(&self, uid: &InstanceUid) -> Result<usize, usize> {
+        self.sessions
+            .binary_search_by_key(uid, |session| session.uid)
+    }
+
+    /// Drops an idle session that holds nothing, or whose socket is gone.
+    fn dismiss(&mut self, at: usize) -> Option<Ended> {
+        let ended = self.sessions[at].end();
+        if ended.is_none() || self.over {
+            self.sessions.remove(at);
+        }
+        ended.filter(|_| self.over)
+    }
+}
+
+/// When what was last heard and begun, in milliseconds of the process's life; 0 is never.
+#[derive(Debug)]
+pub(crate) struct Vitals {
+    heard: AtomicU64,
+    pinged: AtomicU64,
+    writing: AtomicU64,
+    message: AtomicU64,
+    closing: AtomicU64,
+    paused: AtomicBool,
+}
+
+/// What a look at the vitals asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Fine,
+    /// Nothing was heard for a while.
+    Ping,
+    /// A close waited long enough for replies in flight.
+    Hurry,
+    /// A message takes too long to arrive.
+    Expel,
+    /// The peer is gone or does not read.
+    Cut(&'static str),
+}
+
+impl Vitals {
+    fn new(now: u64) -> Self {
+        Self {
+            heard: AtomicU64::new(now),
+            pinged: AtomicU64::new(0),
+            writing: AtomicU64::new(0),
+            message: AtomicU64::new(0),
+            closing: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn heard(&self, now: u64) {
+        self.heard.store(now, Ordering::Relaxed);
+        self.pinged.store(0, Ordering::Relaxed);
+    }
+
+    /// The socket took bytes now, or has nothing to write any more.
+    pub(crate) fn writing_since(&self, now: Option<u64>) {
+        self.writing.store(now.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(crate) fn writing_at_least_since(&self, now: u64) {
+        set_if_never(&self.writing, now);
+    }
+
+    pub(crate) fn closing_at_least_since(&self, now: u64) {
+        set_if_never(&self.closing, now);
+    }
+
+    /// A message is arriving, or none is.
+    pub(crate) fn message(&self, now: u64, idle: bool) {
+        if idle {
+            self.message.store(0, Ordering::Relaxed);
+        } else {
+            set_if_never(&self.message, now);
+        }
+    }
+
+    /// What is to be done at this time. A ping asked for counts as sent.
+    pub(crate) fn judge(&self, now: u64, limits: &Limits) -> Verdict {
+        let past = |since: &AtomicU64, limit: std::time::Duration| {
+            let since = since.load(Ordering::Relaxed);
+            since != 0 && u128::from(now.saturating_sub(since)) >= limit.as_millis()
+        };
+        if past(&self.closing, limits.close_grace + limits.close_deadline) {
+            return Verdict::Cut("did not close in time");
+        }
+        if past(&self.writing, limits.write_deadline) {
+            return Verdict::Cut("does not read");
+        }
+        if past(&self.closing, limits.close_grace) {
+            return Verdict::Hurry;
+        }
+        if self.paused.load(Ordering::Relaxed) {
+            return Verdict::Fine;
+        }
+        if past(&self.pinged, limits.pong_deadline) {
+            return Verdict::Cut("does not answer pings");
+        }
+        if past(&self.message, limits.message_deadline) {
+            return Verdict::Expel;
+        }
+        let unpinged = self.pinged.load(Ordering::Relaxed) == 0;
+        if unpinged && past(&self.heard, limits.ping_interval) {
+            self.pinged.store(now, Ordering::Relaxed);
+            return Verdict::Ping;
+        }
+        Verdict::Fine
+    }
+}
+
+fn set_if_never(at: &AtomicU64, now: u64) {
+    // Another time there is the earlier one.
+    let _ = at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_peers_are_pinged_once_and_then_cut() {
+        let limits = Limits::default();
+        let vitals = Vitals::new(1);
+        assert_eq!(vitals.judge(30_000, &limits), Verdict::Fine);
+        assert_eq!(vitals.judge(30_001, &limits), Verdict::Ping);
+        assert_eq!(vitals.judge(50_000, &limits), Verdict::Fine);
+        assert_eq!(
+            vitals.judge(50_001, &limits),
+            Verdict::Cut("does not answer pings")
+        );
+        vitals.heard(50_002);
+        assert_eq!(vitals.judge(50_003, &limits), Verdict::Fine);
+    }
+
+    #[test]
+    fn writes_messages_and_closes_have_deadlines() {
+        let limits = Limits::default();
+        let vitals = Vitals::new(1);
+        vitals.writing_at_least_since(1);
+        vitals.writing_at_least_since(9_000);
+        assert_eq!(vitals.judge(30_001, &limits), Verdict::Cut("does not read"));
+        vitals.writing_since(None);
+        vitals.message(1, false);
+        vitals.heard(120_000);
+        assert_eq!(vitals.judge(120_001, &limits), Verdict::Expel);
+        vitals.message(120_001, true);
+        vitals.closing_at_least_since(120_001);
+        assert_eq!(vitals.judge(121_001, &limits), Verdict::Hurry);
+        assert_eq!(
+            vitals.judge(126_001, &limits),
+            Verdict::Cut("did not close in time")
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! What workers and control ask of this gateway: deliver, probe, supersede.
+
+use std::sync::Arc;
+
+use bus::v1::delivered::Outcome;
+use bus::v1::gateway_request::Request;
+use bus::v1::{
+    Deliver, Delivered, GatewayReply, GatewayRequest, Probe, ProbeReply, Supersede, SupersedeReply,
+    gateway_reply,
+};
+use bus::{Inbox, Received};
+use bytes::Bytes;
+use opamp::InstanceUid;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument as _;
+
+use crate::connection::Connection;
+use crate::index::Holder;
+use crate::shared::Shared;
+use crate::ws::{Frame, NotTaken, Stub};
+
+/// Answers requests until the bus is gone for good.
+pub(crate) async fn run(shared: Arc<Shared>, mut inbox: Inbox<GatewayRequest>) {
+    let working = Arc::new(Semaphore::new(shared.limits.inbox_max));
+    while let Some(received) = inbox.next().await {
+        shared.heard_bus();
+        let permit = working.clone().acquire_owned().await;
+        let handler = shared.clone();
+        shared.spawn(async move {
+            let span = tracing::info_span!("gateway_request", gateway = %handler.id);
+            received.parent(&span);
+            handle(&handler, received).instrument(span).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
+    if received.expired() {
+        return;
+    }
+    let (request, responder) = received.split();
+    let reply = match request.request {
+        Some(Request::Deliver(ask)) => gateway_reply::Reply::Delivered(deliver(shared, &ask).await),
+        Some(Request::Probe(ask)) => {
+            let alive = probe(shared, &ask).await;
+            gateway_reply::Reply::Probe(ProbeReply { alive })
+        }
+        Some(Request::Supersede(ask)) => {
+            superseded(shared, &ask);
+            gateway_reply::Reply::Supersede(SupersedeReply {})
+        }
+        // A newer asker's wish; it learns by silence that this gateway cannot fulfil it.
+        None => return,
+    };
+    let reply = Some(reply);
+    responder.send(&GatewayReply { reply }).await;
+}
+
+/// Queues one body for many agents and waits until their sockets have taken it.
+async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
+    let bytes = Frame::message_bytes(&ask.message, true);
+    if bytes > shared.limits.send_bytes_max {
+        shared.discarded(bytes);
+        let outcomes = vec![Outcome::Unspecified.into(); ask.targets.len()];
+        return Delivered { outcomes };
+    }
+    let queued: Vec<Result<Stub, Outcome>> = ask
+        .targets
+        .iter()
+        .map(|target| queue(shared, &target.instance_uid, target.epoch, &ask.message))
+        .collect();
+    let deadline = Instant::now() + shared.limits.deliver_deadline;
+    let mut outcomes = Vec::with_capacity(queued.len());
+    for queued in queued {
+        let outcome = match queued {
+            Ok(stub) => settle(stub, deadline).await,
+            Err(outcome) => outcome,
+        };
+        outcomes.push(outcome.into());
+    }
+    Delivered { outcomes }
+}
+
+fn queue(shared: &Shared, uid: &[u8], epoch: u64, body: &Bytes) -> Result<Stub, Outcome> {
+    let uid = InstanceUid::try_from(uid).map_err(|_| Outcome::NotOwner)?;
+    let holder = shared
+        .index
+        .get(&uid)
+        .filter(|holder| holder.epoch == epoch);
+    let holder = holder.ok_or(Outcome::NotOwner)?;
+    let (frame, stub) = Frame::addressed(&uid, body.clone()).with_ticket();
+    match holder
+        .connection
+        .send(frame, shared.limits.outbox_bytes_max)
+    {
+        Ok(()) => Ok(stub),
+        Err(NotTaken::Full) => Err(Outcome::Busy),
+        Err(NotTaken::Closing) => Err(Outcome::NotOwner),
+    }
+}
+
+/// Sent means flushed. Busy means surely not sent: the frame was taken back. If it can no longer
+/// be taken back its fate is unknown, and so is what is said.
+async fn settle(mut stub: Stub, deadline: Instant) -> Outcome {
+    match timeout_at(deadline, &mut stub.flushed).await {
+        Ok(Ok(())) => Outcome::Sent,
+        Ok(Err(_)) | Err(_) if stub.withdraw() => Outcome::Busy,
+        Ok(Err(_)) | Err(_) => Outcome::Unspecified,
+    }
+}
+
+async fn probe(shared: &Shared, ask: &Probe) -> bool {
+    let holder = InstanceUid::try_from(&ask.instance_uid[..])
+        .ok()
+        .and_then(|uid| shared.index.get(&uid))
+        .filter(|holder| holder.epoch == ask.epoch);
+    match holder {
+        Some(holder) => answers_ping(shared, &holder.connection).await,
+        None => false,
+    }
+}
+
+async fn answers_ping(shared: &Shared, connection: &Connection) -> bool {
+    let pong = connection.probe(shared.next_number());
+    matches!(
+        timeout(shared.limits.probe_deadline, pong).await,
+        Ok(Ok(()))
+    )
+}
+
+fn superseded(shared: &Arc<Shared>, ask: &Supersede) {
+    let Ok(uid) = InstanceUid::try_from(&ask.instance_uid[..]) else {
+        return;
+    };
+    let epoch = ask.epoch;
+    let holder = shared.index.get(&uid);
+    if let Some(holder) = holder.filter(|holder| holder.epoch < epoch) {
+        let fresh = shared.clone();
+        shared.spawn(async move { supersede(&fresh, &holder, &uid, epoch).await });
+    }
+}
+
+/// Drops a session whose agent another one holds since `epoch`. Nobody needs to be told. A socket
+/// that then holds no agent and does not answer is a zombie.
+pub(crate) async fn supersede(shared: &Shared, holder: &Holder, uid: &InstanceUid, epoch: u64) {
+    shared.index.release(uid, holder.epoch);
+    let connection = &holder.connection;
+    let others = connection.supersede(uid, epoch, shared.new_session_id());
+    if !others && !answers_ping(shared, connection).await && !connection.holds_any() {
+        tracing::debug!(peer = %connection.peer, agent = %uid, "connection cut: superseded");
+        connection.cut();
+    }
+}

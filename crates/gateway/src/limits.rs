@@ -1,0 +1,141 @@
+//! Every bound of the gateway, with its unit and its reason.
+
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Bounds on what peers may do and on how long anything may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of one message from an agent, all fragments and the inflated form counted. The
+    /// specification recommends 64 MiB.
+    pub receive_bytes_max: usize,
+    /// Bytes of one message to an agent, before compression. Recommended are 64 MiB as well.
+    pub send_bytes_max: usize,
+    /// Bytes of agents' messages held in the whole process, so that many large ones at once do
+    /// not exhaust its memory. Beyond it peers are told to come back later.
+    pub inbound_bytes_max: usize,
+    /// WebSockets held at once, and as many connections still speaking HTTP. One file each.
+    pub connections_max: usize,
+    /// Agents on one WebSocket, for proxies that share one.
+    pub agents_per_connection_max: usize,
+    /// Bytes of messages of one connection that wait for a report in flight. Beyond it the
+    /// socket is not read, which makes the peer wait.
+    pub waiting_bytes_max: usize,
+    /// Bytes waiting to be written to one connection. Beyond it deliveries are refused.
+    pub outbox_bytes_max: usize,
+    /// Reports asked of the workers at once; more wait here, where they have a deadline.
+    pub reports_in_flight_max: usize,
+    /// Requests from the bus that wait or are worked on at once.
+    pub inbox_max: usize,
+    /// Ended sessions waiting to be told to the workers: all of a large gateway's at once.
+    pub closes_max: usize,
+    /// Malformed messages in a row after which a socket is closed. One may be a bug in a field;
+    /// this many are another protocol.
+    pub malformed_in_a_row_max: u32,
+
+    /// Attributes in one list.
+    pub attributes_max: usize,
+    /// Bytes of a key or a name.
+    pub key_bytes_max: usize,
+    /// Bytes of an attribute's value or an error text.
+    pub text_bytes_max: usize,
+    /// Bytes of a hash. The longest in use have 64.
+    pub hash_bytes_max: usize,
+    /// Entries of a map: components, packages, files.
+    pub entries_max: usize,
+    /// Levels of attributes in attributes and components in components. Collectors use 3.
+    pub depth_max: usize,
+
+    /// From a connection's start, or a reply's end, to a request's complete headers. Longer than
+    /// the usual polling interval of 30 s, so that polls may reuse their connection.
+    pub header_deadline: Duration,
+    /// For an HTTP request's body.
+    pub body_deadline: Duration,
+    /// For one message on a WebSocket, from its first byte to its last.
+    pub message_deadline: Duration,
+    /// Without progress in writing: the peer does not read.
+    pub write_deadline: Duration,
+    /// Quiet time after which a socket is pinged: below the 60 s at which common proxies give up.
+    pub ping_interval: Duration,
+    /// For the answer to such a ping.
+    pub pong_deadline: Duration,
+    /// For the answer to a ping that a worker waits for (rule C3).
+    pub probe_deadline: Duration,
+    /// Replies in flight may delay the answer to a close by this much.
+    pub close_grace: Duration,
+    /// From our close frame to the end of the connection; the known client waits 5 s for its own.
+    pub close_deadline: Duration,
+    /// How often deadlines of connections are looked at.
+    pub sweep_interval: Duration,
+
+    /// For one attempt to have a report answered.
+    pub report_timeout: Duration,
+    /// For all attempts on a WebSocket; after it the agent is told to come back (rule G6).
+    pub report_patience: Duration,
+    /// For a report's turn among those in flight.
+    pub report_turn_deadline: Duration,
+    /// For a poll's answer: the least patient known client waits 1 s.
+    pub poll_patience: Duration,
+    /// For a delivery to be flushed.
+    pub deliver_deadline: Duration,
+    /// For one attempt to tell a worker that a session ended, and the attempts made.
+    pub close_timeout: Duration,
+    /// See `close_timeout`.
+    pub close_attempts: u32,
+    /// How often presence is published.
+    pub presence_interval: Duration,
+    /// Silence of the bus after which the gateway is not ready: several presence intervals.
+    pub bus_silence_max: Duration,
+    /// Shortest time an agent is told to stay away; up to twice as long is drawn. The
+    /// specification recommends at least 30 s.
+    pub retry_after: Duration,
+    /// From the order to stop to the end, below the 30 s that orchestrators grant.
+    pub drain_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            receive_bytes_max: 64 * MIB,
+            send_bytes_max: 64 * MIB,
+            inbound_bytes_max: 512 * MIB,
+            connections_max: 100_000,
+            agents_per_connection_max: 1_000,
+            waiting_bytes_max: 256 * KIB,
+            outbox_bytes_max: MIB,
+            reports_in_flight_max: 512,
+            inbox_max: 1_024,
+            closes_max: 131_072,
+            malformed_in_a_row_max: 8,
+            attributes_max: 4_096,
+            key_bytes_max: 4 * KIB,
+            text_bytes_max: MIB,
+            hash_bytes_max: KIB,
+            entries_max: 10_000,
+            depth_max: 16,
+            header_deadline: Duration::from_secs(45),
+            body_deadline: Duration::from_secs(30),
+            message_deadline: Duration::from_secs(120),
+            write_deadline: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(30),
+            pong_deadline: Duration::from_secs(20),
+            probe_deadline: Duration::from_secs(2),
+            close_grace: Duration::from_secs(1),
+            close_deadline: Duration::from_secs(5),
+            sweep_interval: Duration::from_secs(1),
+            report_timeout: Duration::from_secs(5),
+            report_patience: Duration::from_secs(15),
+            report_turn_deadline: Duration::from_secs(30),
+            poll_patience: Duration::from_millis(900),
+            deliver_deadline: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(2),
+            close_attempts: 3,
+            presence_interval: Duration::from_secs(1),
+            bus_silence_max: Duration::from_secs(10),
+            retry_after: Duration::from_secs(30),
+            drain_deadline: Duration::from_secs(25),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! OpAMP over plain HTTP: one message in a request, its answer in the response. Nothing is kept
+//! between requests, and the TCP connection means nothing.
+
+mod body;
+mod coding;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bus::v1::{Report, Transport};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use opamp::InstanceUid;
+use tracing::Instrument as _;
+
+use crate::ask::{Answer, Patience};
+use crate::incoming::{Incoming, Refused};
+use crate::reply;
+use crate::shared::Shared;
+use crate::transport::PROTOBUF;
+
+/// Header that may repeat the uid for those who route by it.
+const INSTANCE_UID: &str = "opamp-instance-uid";
+
+/// Answers one posted message.
+pub(crate) async fn exchange(
+    shared: &Arc<Shared>,
+    peer: SocketAddr,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let coded = match coding::of_request(&parts.headers) {
+        Ok(coded) => coded,
+        Err(text) => return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text),
+    };
+    let gzip = coding::allows_gzip(parts.headers.get_all(ACCEPT_ENCODING));
+    let (bytes, charge) = match body::read(shared, &parts.headers, body, coded).await {
+        Ok(read) => read,
+        Err(error) => return unreadable(shared, &error),
+    };
+    let incoming = match Incoming::read(bytes, charge, &shared.limits) {
+        Ok(incoming) => incoming,
+        Err(refused) => return refuse(&parts.headers, refused, gzip).await,
+    };
+    count_mismatch(&parts.headers, &incoming);
+    let span = tracing::info_span!("report", agent = %incoming.uid, gateway = %shared.id);
+    let answer = ask(shared, peer, &incoming).instrument(span).await;
+    match answer {
+        Some(message) => respond(StatusCode::OK, shared.within_send_limit(message), gzip).await,
+        None => {
+            let reply = shared.unavailable(incoming.reply_uid());
+            let response = respond(StatusCode::SERVICE_UNAVAILABLE, reply, gzip).await;
+            later(shared, response)
+        }
+    }
+}
+
+/// An answer in words.
+pub(crate) fn refusal(status: StatusCode, text: &'static str) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// Tells the agent when to come back.
+pub(crate) fn later(shared: &Shared, mut response: Response) -> Response {
+    // Rounded up: never sooner than meant.
+    let seconds = shared.retry_after().as_secs() + 1;
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
+}
+
+async fn ask(shared: &Shared, peer: SocketAddr, incoming: &Incoming) -> Option<Bytes> {
+    metrics::counter!("muster_gateway_polls_total").increment(1);
+    let report = Report {
+        gateway_id: shared.id.to_string(),
+        message: incoming.body.clone(),
+        transport: Transport::Http.into(),
+        remote_address: peer.to_string(),
+        ..Default::default()
+    };
+    let limit = shared.limits.poll_patience;
+    let patience = Patience {
+        turn: limit / 2,
+        attempt: limit,
+        total: limit,
+    };
+    match shared.ask(&report, patience).await {
+        Answer::Accepted(accepted) => Some(accepted.message),
+        Answer::Stale | Answer::Unavailable => None,
+    }
+}
+
+fn unreadable(shared: &Shared, error: &body::Unreadable) -> Response {
+    let status = match error {
+        body::Unreadable::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        body::Unreadable::Corrupt | body::Unreadable::Broken => StatusCode::BAD_REQUEST,
+        body::Unreadable::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        body::Unreadable::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let response = refusal(status, error.text());
+    match error {
+        body::Unreadable::Exhausted => later(shared, response),
+        _ => response,
+    }
+}
+
+/// What cannot be decoded is the transport's business, what makes no sense is OpAMP's.
+async fn refuse(headers: &HeaderMap, mut refused: Refused, gzip: bool) -> Response {
+    metrics::counter!("muster_gateway_malformed_total").increment(1);
+    if refused.uid.is_empty()
+        && let Some(uid) = header_uid(headers)
+    {
+        refused.uid = uid.as_bytes().to_vec();
+    }
+    let status = match refused.undecodable {
+        true => StatusCode::BAD_REQUEST,
+        false => StatusCode::OK,
+    };
+    respond(status, reply::bad_request(refused.uid, refused.text), gzip).await
+}
+
+async fn respond(status: StatusCode, message: Bytes, gzip: bool) -> Response {
+    let (body, gzipped) = match gzip {
+        true => (coding::gzip(message).await, true),
+        false => (message, false),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if gzipped {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn header_uid(headers: &HeaderMap) -> Option<InstanceUid> {
+    headers.get(INSTANCE_UID)?.to_str().ok()?.parse().ok()
+}
+
+/// The body's uid is the one that counts.
+fn count_mismatch(headers: &HeaderMap, incoming: &Incoming) {
+    if headers.contains_key(INSTANCE_UID) && header_uid(headers) != Some(incoming.uid) {
+        metrics::counter!("muster_gateway_uid_mismatch_total").increment(1);
+        tracing::debug!(agent = %incoming.uid, "opamp-instance-uid header names another agent");
+    }
+}

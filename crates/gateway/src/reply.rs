@@ -1,0 +1,138 @@
+//! What the gateway itself says to agents: acknowledgements and errors. Each carries the uid the
+//! agent sent, byte for byte, and an error carries nothing else.
+
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use opamp::v1::server_error_response::Details;
+use opamp::v1::{RetryInfo, ServerErrorResponse, ServerErrorResponseType, ServerToAgent};
+use prost::Message as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+/// What follows the uid in the answer to a heartbeat.
+pub(crate) fn heartbeat_tail() -> Bytes {
+    acknowledgement(Vec::new(), 0)
+}
+
+/// The agent's message makes no sense.
+pub(crate) fn bad_request(uid: Vec<u8>, text: String) -> Bytes {
+    error(uid, ServerErrorResponseType::BadRequest, text, None)
+}
+
+/// The message could not be stored; the agent is to come back after this long.
+pub(crate) fn unavailable(uid: Vec<u8>, retry_after: Duration) -> Bytes {
+    let nanoseconds = u64::try_from(retry_after.as_nanos()).unwrap_or(u64::MAX);
+    let details = Details::RetryInfo(RetryInfo {
+        retry_after_nanoseconds: nanoseconds,
+    });
+    let text = "the server cannot store the message now".to_owned();
+    error(
+        uid,
+        ServerErrorResponseType::Unavailable,
+        text,
+        Some(details),
+    )
+}
+
+/// What is sent in place of a reply that exceeds the send limit: who it is for and its flags.
+pub(crate) fn instead_of(oversize: &Bytes) -> Bytes {
+    let whole = ServerToAgent::decode(oversize.clone()).unwrap_or_default();
+    acknowledgement(whole.instance_uid, whole.flags)
+}
+
+fn acknowledgement(instance_uid: Vec<u8>, flags: u64) -> Bytes {
+    let message = ServerToAgent {
+        instance_uid,
+        flags,
+        capabilities: opamp::capability::SERVER,
+        ..Default::default()
+    };
+    message.encode_to_vec().into()
+}
+
+fn error(
+    instance_uid: Vec<u8>,
+    kind: ServerErrorResponseType,
+    text: String,
+    details: Option<Details>,
+) -> Bytes {
+    let message = ServerToAgent {
+        instance_uid,
+        error_response: Some(ServerErrorResponse {
+            r#type: kind.into(),
+            error_message: text,
+            details,
+        }),
+        ..Default::default()
+    };
+    message.encode_to_vec().into()
+}
+
+/// The uid in a message that cannot be decoded as a whole, if the bytes up to it can.
+pub(crate) fn salvage_uid(mut body: &[u8]) -> Vec<u8> {
+    const UID_BYTES: usize = 16;
+    while let Ok((number, wire)) = decode_key(&mut body) {
+        if (number, wire) == (1, WireType::LengthDelimited) {
+            return match decode_varint(&mut body) {
+                Ok(16) if body.remaining() >= UID_BYTES => body[..UID_BYTES].to_vec(),
+                _ => Vec::new(),
+            };
+        }
+        if skip_field(wire, number, &mut body, DecodeContext::default()).is_err() {
+            break;
+        }
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use opamp::v1::AgentToServer;
+
+    use super::*;
+
+    #[test]
+    fn an_error_carries_the_uid_and_nothing_else() {
+        let reply =
+            ServerToAgent::decode(unavailable(vec![7; 16], Duration::from_secs(30))).unwrap();
+        assert_eq!(reply.instance_uid, [7; 16]);
+        assert_eq!((reply.capabilities, reply.flags), (0, 0));
+        let error = reply.error_response.unwrap();
+        assert_eq!(error.r#type, 2);
+        assert_eq!(
+            error.details,
+            Some(Details::RetryInfo(RetryInfo {
+                retry_after_nanoseconds: 30_000_000_000
+            }))
+        );
+    }
+
+    #[test]
+    fn a_uid_is_found_before_the_damage() {
+        let message = AgentToServer {
+            instance_uid: vec![9; 16],
+            sequence_num: 5,
+            ..Default::default()
+        };
+        let mut bytes = message.encode_to_vec();
+        bytes.extend_from_slice(&[0x1a, 0x7f]);
+        assert!(AgentToServer::decode(&bytes[..]).is_err());
+        assert_eq!(salvage_uid(&bytes), [9; 16]);
+        assert_eq!(salvage_uid(&bytes[..10]), [0; 0]);
+        assert_eq!(salvage_uid(&[0xff; 40]), [0; 0]);
+    }
+
+    #[test]
+    fn an_oversize_reply_keeps_its_uid_and_flags() {
+        let whole = ServerToAgent {
+            instance_uid: vec![3; 16],
+            flags: 1,
+            command: Some(Default::default()),
+            ..Default::default()
+        };
+        let small = instead_of(&whole.encode_to_vec().into());
+        let small = ServerToAgent::decode(small).unwrap();
+        assert_eq!((small.instance_uid, small.flags), (vec![3; 16], 1));
+        assert_eq!(small.command, None);
+    }
+}

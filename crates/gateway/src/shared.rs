@@ -1,0 +1,166 @@
+//! What all tasks of a gateway share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{Clock, GatewayId, Random, SessionId};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::budget::Budget;
+use crate::closes::Closes;
+use crate::index::{Connections, Index};
+use crate::presence::Spoken;
+use crate::session::Ended;
+use crate::{Config, Limits, reply};
+
+/// A gateway's insides.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: GatewayId,
+    pub(crate) path: String,
+    pub(crate) limits: Limits,
+    pub(crate) bus: bus::Client,
+    pub(crate) clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    pub(crate) index: Index,
+    pub(crate) connections: Connections,
+    pub(crate) presence: Spoken,
+    pub(crate) closes: Closes,
+    pub(crate) budget: Arc<Budget>,
+    /// Turns among the reports in flight.
+    pub(crate) turns: Semaphore,
+    /// What follows the uid in the answer to a heartbeat: the same for all agents.
+    pub(crate) heartbeat_tail: Bytes,
+    pub(crate) draining: AtomicBool,
+    /// Owns every task but those of `serve` itself.
+    pub(crate) tasks: TaskTracker,
+    /// Ends what did not end in time.
+    pub(crate) kill: CancellationToken,
+    born: Instant,
+    bus_heard_ms: AtomicU64,
+    numbers: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        bus: bus::Client,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let limits = config.limits;
+        Self {
+            id: config.id,
+            path: config.path,
+            bus,
+            clock,
+            random,
+            index: Index::default(),
+            connections: Connections::default(),
+            presence: Spoken::default(),
+            closes: Closes::new(limits.closes_max),
+            budget: Budget::new(limits.inbound_bytes_max),
+            turns: Semaphore::new(limits.reports_in_flight_max),
+            heartbeat_tail: reply::heartbeat_tail(),
+            draining: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+            kill: CancellationToken::new(),
+            born: Instant::now(),
+            bus_heard_ms: AtomicU64::new(0),
+            numbers: AtomicU64::new(1),
+            limits,
+        }
+    }
+
+    /// Runs a task that ends with the gateway at the latest.
+    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let kill = self.kill.clone();
+        self.tasks.spawn(async move {
+            // Killed or not, it is over.
+            let _ = kill.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Milliseconds since the gateway began, never 0.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        let since = Instant::now().saturating_duration_since(self.born);
+        u64::try_from(since.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
+    }
+
+    /// A number no connection or ping of this gateway had before.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn new_session_id(&self) -> SessionId {
+        let mut id = [0; 16];
+        self.random.fill(&mut id);
+        SessionId(id)
+    }
+
+    /// Between once and twice the duration, at random.
+    pub(crate) fn jittered(&self, least: Duration) -> Duration {
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        let share = f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX);
+        least + least.mul_f64(share)
+    }
+
+    /// How long an agent is told to stay away.
+    pub(crate) fn retry_after(&self) -> Duration {
+        self.jittered(self.limits.retry_after)
+    }
+
+    /// The answer to a message that could not be stored.
+    pub(crate) fn unavailable(&self, uid: Vec<u8>) -> Bytes {
+        metrics::counter!("muster_gateway_unavailable_total").increment(1);
+        reply::unavailable(uid, self.retry_after())
+    }
+
+    /// What may be sent of a reply: itself, or a short one if it exceeds the limit.
+    pub(crate) fn within_send_limit(&self, reply: Bytes) -> Bytes {
+        if reply.len() < self.limits.send_bytes_max {
+            return reply;
+        }
+        self.discarded(reply.len());
+        reply::instead_of(&reply)
+    }
+
+    /// A message to an agent was over the limit and is not sent.
+    pub(crate) fn discarded(&self, bytes: usize) {
+        metrics::counter!("muster_gateway_oversize_discarded_total").increment(1);
+        let limit = self.limits.send_bytes_max;
+        tracing::warn!(
+            bytes,
+            limit,
+            "message to an agent exceeds the limit and is not sent"
+        );
+    }
+
+    /// A session ended: its agent is held no more, and a worker is to know.
+    pub(crate) fn ended(&self, ended: Ended) {
+        self.index.release(&ended.uid, ended.epoch);
+        self.closes.push(ended);
+    }
+
+    /// The bus is there.
+    pub(crate) fn heard_bus(&self) {
+        self.bus_heard_ms.store(self.uptime_ms(), Ordering::Relaxed);
+    }
+
+    /// Whether the bus was heard lately and the gateway is not about to stop.
+    pub(crate) fn ready(&self) -> bool {
+        let heard = self.bus_heard_ms.load(Ordering::Relaxed);
+        let silence = u128::from(self.uptime_ms().saturating_sub(heard));
+        heard != 0
+            && silence <= self.limits.bus_silence_max.as_millis()
+            && !self.draining.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,47 @@
+//! One task for the deadlines of all connections, in place of timers on each.
+
+use std::sync::Arc;
+
+use opamp::ws::close_code;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::connection::{Connection, Verdict};
+use crate::shared::Shared;
+use crate::ws::Frame;
+
+/// Connections looked at before others get their turn.
+const PAGE: usize = 1_024;
+
+/// Looks at every connection's vitals, for ever.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut ticks = interval(shared.limits.sweep_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let mut after = 0;
+        loop {
+            let page = shared.connections.page(after, PAGE);
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            page.iter().for_each(|connection| look(&shared, connection));
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn look(shared: &Shared, connection: &Connection) {
+    match connection.vitals.judge(shared.uptime_ms(), &shared.limits) {
+        Verdict::Fine => {}
+        Verdict::Ping => {
+            // A connection that closes is not pinged.
+            let _ = connection.send(Frame::ping(shared.next_number()), usize::MAX);
+        }
+        Verdict::Hurry => connection.hurry(),
+        Verdict::Expel => connection.close(close_code::POLICY),
+        Verdict::Cut(reason) => {
+            tracing::debug!(peer = %connection.peer, reason, "connection cut");
+            metrics::counter!("muster_gateway_cut_total").increment(1);
+            connection.cut();
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! One frame on its way out: a small head of its own and a body that many frames may share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+use opamp::InstanceUid;
+use opamp::ws::{self, HEADER_BYTES_MAX, Opcode};
+use tokio::sync::oneshot;
+
+/// The OpAMP header, which is 0.
+const OPAMP_HEADER: u8 = 0;
+/// `ServerToAgent.instance_uid`: key, length, 16 bytes.
+const UID_FIELD_BYTES: usize = 18;
+const UID_KEY: u8 = 0x0a;
+const UID_BYTES: u8 = 16;
+const HEAD_BYTES_MAX: usize = HEADER_BYTES_MAX + 1 + UID_FIELD_BYTES;
+/// What a waiting frame takes beside its bytes, so that many small ones are bounded too.
+const OVERHEAD_BYTES: usize = 96;
+
+/// A frame to be written.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    head: [u8; HEAD_BYTES_MAX],
+    head_bytes: u8,
+    body: Bytes,
+    ticket: Option<Ticket>,
+}
+
+/// Somebody waits for the frame to be flushed.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    fate: Arc<AtomicU8>,
+    flushed: oneshot::Sender<()>,
+}
+
+/// The waiting side of a ticket.
+#[derive(Debug)]
+pub(crate) struct Stub {
+    fate: Arc<AtomicU8>,
+    pub(crate) flushed: oneshot::Receiver<()>,
+}
+
+const QUEUED: u8 = 0;
+const BEGUN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+impl Frame {
+    /// A ServerToAgent as it is.
+    pub(crate) fn message(body: Bytes) -> Self {
+        Self::binary(body, None)
+    }
+
+    /// A ServerToAgent without a uid, for one agent. Protobuf fields may be concatenated, so its
+    /// uid goes in front and the body stays as it is.
+    pub(crate) fn addressed(uid: &InstanceUid, body: Bytes) -> Self {
+        Self::binary(body, Some(uid))
+    }
+
+    /// Size that a message will have for its receiver, OpAMP header included.
+    pub(crate) fn message_bytes(body: &Bytes, addressed: bool) -> usize {
+        1 + body.len() + if addressed { UID_FIELD_BYTES } else { 0 }
+    }
+
+    /// A ping that carries a number to be found again in its pong.
+    pub(crate) fn ping(number: u64) -> Self {
+        Self::control(|out| ws::ping(out, &number.to_be_bytes(), None))
+    }
+
+    /// The answer to a ping.
+    pub(crate) fn pong(payload: &[u8]) -> Self {
+        Self::control(|out| ws::pong(out, payload, None))
+    }
+
+    /// A close, or the answer to one.
+    pub(crate) fn close(code: Option<u16>, reason: &str) -> Self {
+        Self::control(|out| ws::close(out, code, reason, None))
+    }
+
+    /// Gives the frame a ticket, and the caller its stub.
+    pub(crate) fn with_ticket(mut self) -> (Self, Stub) {
+        let fate = Arc::new(AtomicU8::new(QUEUED));
+        let (sender, receiver) = oneshot::channel();
+        self.ticket = Some(Ticket {
+            fate: fate.clone(),
+            flushed: sender,
+        });
+        let stub = Stub {
+            fate,
+            flushed: receiver,
+        };
+        (self, stub)
+    }
+
+    /// Marks the frame as one that is being written; false if it was withdrawn.
+    pub(crate) fn begin(&self) -> bool {
+        let Some(ticket) = &self.ticket else {
+            return true;
+        };
+        let begun = |fate| (fate != WITHDRAWN).then_some(BEGUN);
+        ticket
+            .fate
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, begun)
+            .is_ok()
+    }
+
+    /// The bytes still to be written after the first `offset`.
+    pub(crate) fn parts(&self, offset: usize) -> [&[u8]; 2] {
+        let head = &self.head[..usize::from(self.head_bytes)];
+        match offset.checked_sub(head.len()) {
+            None => [&head[offset..], &self.body],
+            Some(offset) => [&[], &self.body[offset..]],
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        usize::from(self.head_bytes) + self.body.len()
+    }
+
+    /// What it counts for in a queue.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes() + OVERHEAD_BYTES
+    }
+
+    pub(crate) fn into_ticket(self) -> Option<Ticket> {
+        self.ticket
+    }
+
+    fn binary(body: Bytes, uid: Option<&InstanceUid>) -> Self {
+        let message_bytes = Self::message_bytes(&body, uid.is_some());
+        let (header, header_bytes) = ws::header(Opcode::Binary, message_bytes);
+        let mut head = [0; HEAD_BYTES_MAX];
+        head[..header_bytes].copy_from_slice(&header[..header_bytes]);
+        head[header_bytes] = OPAMP_HEADER;
+        let mut head_bytes = header_bytes + 1;
+        if let Some(uid) = uid {
+            let field = &mut head[head_bytes..head_bytes + UID_FIELD_BYTES];
+            field[..2].copy_from_slice(&[UID_KEY, UID_BYTES]);
+            field[2..].copy_from_slice(uid.as_bytes());
+            head_bytes += UID_FIELD_BYTES;
+        }
+        Self {
+            head,
+            head_bytes: u8::try_from(head_bytes).expect("a head is shorter than 30 bytes"),
+            body,
+            ticket: None,
+        }
+    }
+
+    fn control(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut body = Vec::new();
+        write(&mut body);
+        Self {
+            head: [0; HEAD_BYTES_MAX],
+            head_bytes: 0,
+            body: body.into(),
+            ticket: None,
+        }
+    }
+}
+
+impl Ticket {
+    /// Tells who waits.
+    pub(crate) fn flushed(self) {
+        // Who waited may have given up.
+        let _ = self.flushed.send(());
+    }
+}
+
+impl Stub {
+    /// Takes the frame back. False if it is being written already.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.fate
+            .compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opamp::v1::ServerToAgent;
+    use opamp::ws::{Decoder, Event, Role};
+    use opamp::{Message as _, envelope};
+
+    use super::*;
+
+    fn written(frame: &Frame, offset: usize) -> Vec<u8> {
+        frame.parts(offset).concat()
+    }
+
+    #[test]
+    fn an_addressed_frame_is_the_shared_body_with_the_agent_s_uid() {
+        let body = ServerToAgent {
+            flags: 1,
+            ..Default::default()
+        };
+        let uid = InstanceUid::from_bytes([7; 16]);
+        let frame = Frame::addressed(&uid, body.encode_to_vec().into());
+        let bytes = written(&frame, 0);
+        assert_eq!(bytes.len(), frame.bytes());
+        let event = Decoder::new(Role::Client, 100).feed(&mut &bytes[..]);
+        let Ok(Some(Event::Binary(message))) = event else {
+            panic!("not one whole message: {event:?}");
+        };
+        let message: ServerToAgent = envelope::decode(&message).unwrap();
+        assert_eq!(
+            (&message.instance_uid[..], message.flags),
+            (&[7; 16][..], 1)
+        );
+    }
+
+    #[test]
+    fn writing_may_go_on_anywhere() {
+        let frame = Frame::message(vec![1; 300].into());
+        let whole = written(&frame, 0);
+        for offset in [0, 1, 4, 5, 6, 304, 305] {
+            assert_eq!(written(&frame, offset), whole[offset..]);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_withdrawn_or_written_never_both() {
+        let (frame, stub) = Frame::ping(1).with_ticket();
+        assert!(stub.withdraw());
+        assert!(!frame.begin());
+        let (frame, stub) = Frame::ping(1).with_ticket();
+        assert!(frame.begin());
+        assert!(frame.begin(), "the rest of it");
+        assert!(!stub.withdraw());
+    }
+}

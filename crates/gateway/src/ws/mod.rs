@@ -1,0 +1,10 @@
+//! WebSockets: one task per connection, which holds no buffer while nothing moves.
+
+mod frame;
+mod outbox;
+mod socket;
+mod writer;
+
+pub(crate) use frame::{Frame, Stub, Ticket};
+pub(crate) use outbox::{NotTaken, Outbox};
+pub(crate) use socket::Socket;

@@ -1,0 +1,309 @@
+//! A connection's task: reads, decodes, answers or hands on, and writes, all in one poll. Between
+//! polls it owns no buffer; what is read lies in a scratch area that each thread has one of.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use opamp::envelope;
+use opamp::ws::{Decoder, Event, Role, close_code};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+
+use super::Frame;
+use super::writer::Writer;
+use crate::budget::Charge;
+use crate::connection::{Connection, Submitted};
+use crate::incoming::{Incoming, Refused};
+use crate::shared::Shared;
+use crate::{ask, reply};
+
+const SCRATCH_BYTES: usize = 32 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// One WebSocket.
+pub(crate) struct Socket<IO> {
+    io: IO,
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    decoder: Decoder,
+    writer: Writer,
+    /// For the message that is arriving.
+    charge: Charge,
+    malformed_in_a_row: u32,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The peer closed with this code; our answer is due once replies in flight are out.
+    Answering(Option<u16>),
+    /// Our answer to the peer's close is queued: the last thing this connection does.
+    Answered,
+    /// Our own close is queued; the peer's answer is awaited.
+    Closing,
+    /// The peer broke the protocol: our close is queued, and what it still sends is discarded,
+    /// its answer included. Once `told`, it sees the end of the stream behind our close.
+    Failing {
+        told: bool,
+    },
+    Over,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
+    pub(crate) fn new(io: IO, shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
+        let decoder = Decoder::new(Role::Server, shared.limits.receive_bytes_max);
+        let charge = shared.budget.open();
+        Self {
+            io,
+            shared,
+            connection,
+            decoder,
+            writer: Writer::default(),
+            charge,
+            malformed_in_a_row: 0,
+            phase: Phase::Open,
+        }
+    }
+
+    /// Serves until the connection is over.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|context| self.poll(context)).await;
+        for ended in self.connection.finish() {
+            self.shared.ended(ended);
+        }
+        let deadline = self.shared.limits.close_deadline;
+        // The peer may be gone; then there is nobody to say it to.
+        let _ = tokio::time::timeout(deadline, self.io.shutdown()).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let connection = self.connection.clone();
+        connection.register(context.waker());
+        loop {
+            if connection.is_cut() {
+                return Poll::Ready(());
+            }
+            self.close_if_due();
+            let flushed = match self.poll_write(context) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => false,
+            };
+            match self.phase {
+                Phase::Answered if flushed => return Poll::Ready(()),
+                Phase::Answering(_) | Phase::Answered => return Poll::Pending,
+                Phase::Failing { told: false } if flushed => {
+                    let end = Pin::new(&mut self.io).poll_shutdown(context);
+                    if end.is_ready() {
+                        self.phase = Phase::Failing { told: true };
+                    }
+                }
+                Phase::Over => return Poll::Ready(()),
+                Phase::Open | Phase::Closing | Phase::Failing { .. } => {}
+            }
+            if connection.pauses(&self.shared.limits) {
+                return Poll::Pending;
+            }
+            match self.poll_read(context) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(()),
+                // What was queued since the write is written first.
+                Poll::Pending if flushed && connection.outbox.has_frames() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let connection = &self.connection;
+        let now = self.shared.uptime_ms();
+        let progress = || connection.vitals.writing_since(Some(now));
+        let io = Pin::new(&mut self.io);
+        let outcome = self.writer.poll(context, io, &connection.outbox, progress);
+        match outcome {
+            Poll::Ready(_) => connection.vitals.writing_since(None),
+            Poll::Pending => connection.vitals.writing_at_least_since(now),
+        }
+        outcome
+    }
+
+    /// Reads once; false at the end.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            let read = ready!(Pin::new(&mut self.io).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(false);
+            }
+            self.received(buffer.filled());
+            Poll::Ready(true)
+        })
+    }
+
+    fn received(&mut self, mut bytes: &[u8]) {
+        let now = self.shared.uptime_ms();
+        self.connection.vitals.heard(now);
+        loop {
+            match self.decoder.feed(&mut bytes) {
+                Ok(Some(event)) => self.event(event, now),
+                Ok(None) => break,
+                Err(violation) => {
+                    metrics::counter!("muster_gateway_violations_total").increment(1);
+                    self.close(violation.close_code(), &violation.to_string());
+                    self.phase = match self.phase {
+                        Phase::Closing => Phase::Failing { told: false },
+                        other => other,
+                    };
+                    break;
+                }
+            }
+        }
+        self.connection.vitals.message(now, self.decoder.is_idle());
+        if self.charge.set(self.decoder.held_bytes()).is_err() {
+            self.close(close_code::TRY_AGAIN_LATER, "the server is short of memory");
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn event(&mut self, event: Event, now: u64) {
+        match event {
+            Event::Binary(data) => self.message(data),
+            Event::Text => self.close(close_code::UNSUPPORTED, "only binary messages are taken"),
+            Event::Ping(payload) => self.push(Frame::pong(&payload)),
+            Event::Pong(payload) => self.connection.pong(&payload),
+            Event::Close(code) => {
+                self.phase = match self.phase {
+                    Phase::Open => Phase::Answering(code),
+                    Phase::Closing
+                    | Phase::Failing { .. }
+                    | Phase::Answering(_)
+                    | Phase::Answered
+                    | Phase::Over => Phase::Over,
+                };
+                self.connection.vitals.closing_at_least_since(now);
+            }
+        }
+    }
+
+    fn message(&mut self, data: Vec<u8>) {
+        let mut charge = self.shared.budget.open();
+        if charge.set(data.len()).is_err() {
+            let uid = envelope::body(&data).map_or_else(|_| Vec::new(), reply::salvage_uid);
+            let reply = self.shared.unavailable(uid);
+            return self.push(Frame::message(reply));
+        }
+        match read(data, charge, &self.shared) {
+            Ok(incoming) => {
+                self.malformed_in_a_row = 0;
+                self.submit(incoming);
+            }
+            Err(refused) => self.refuse(refused),
+        }
+    }
+
+    fn submit(&mut self, incoming: Incoming) {
+        let (uid, sequence_num) = (incoming.uid, incoming.sequence_num);
+        let shared = &self.shared;
+        match self.connection.submit(incoming, shared) {
+            Submitted::Answered { epoch } => {
+                metrics::counter!("muster_gateway_heartbeats_total").increment(1);
+                shared
+                    .presence
+                    .note(uid, epoch, sequence_num, shared.clock.now());
+                self.push(Frame::addressed(&uid, shared.heartbeat_tail.clone()));
+            }
+            Submitted::Begun => {
+                let connection = self.connection.clone();
+                shared.spawn(ask::work(shared.clone(), connection, uid));
+            }
+            Submitted::Queued => {}
+            Submitted::TooMany => self.refuse(Refused {
+                uid: uid.as_bytes().to_vec(),
+                text: "too many agents on one connection".to_owned(),
+                undecodable: false,
+            }),
+        }
+    }
+
+    fn refuse(&mut self, mut refused: Refused) {
+        metrics::counter!("muster_gateway_malformed_total").increment(1);
+        if refused.uid.is_empty() {
+            refused.uid = self.connection.only_agent().unwrap_or_default();
+        }
+        tracing::debug!(peer = %self.connection.peer, reason = refused.text, "message refused");
+        self.push(Frame::message(reply::bad_request(
+            refused.uid,
+            refused.text,
+        )));
+        self.malformed_in_a_row += 1;
+        if self.malformed_in_a_row >= self.shared.limits.malformed_in_a_row_max {
+            self.close(close_code::POLICY, "too many malformed messages in a row");
+        }
+    }
+
+    /// Queues a frame of this task's own: reading stops before these are too many.
+    fn push(&mut self, frame: Frame) {
+        // Sealed: the connection closes and there is nobody to say it to.
+        let _ = self.connection.outbox.push(frame, usize::MAX);
+    }
+
+    /// Closes from this side, at once.
+    fn close(&mut self, code: u16, reason: &str) {
+        if self.phase == Phase::Open {
+            tracing::debug!(peer = %self.connection.peer, code, reason, "connection closed");
+            self.connection
+                .outbox
+                .push_last(Frame::close(Some(code), reason));
+            self.connection
+                .vitals
+                .closing_at_least_since(self.shared.uptime_ms());
+            self.phase = Phase::Closing;
+        }
+    }
+
+    /// Queues the close that was asked for, or the answer to the peer's, once no reply is in
+    /// flight any more or the grace is over.
+    fn close_if_due(&mut self) {
+        let asked = self.connection.close_asked();
+        let (frame, next) = match (self.phase, asked) {
+            (Phase::Answering(code), _) => (Frame::close(code, ""), Phase::Answered),
+            (Phase::Open, Some(code)) => (Frame::close(Some(code), ""), Phase::Closing),
+            (Phase::Open, None)
+            | (Phase::Closing | Phase::Failing { .. } | Phase::Answered | Phase::Over, _) => return,
+        };
+        let now = self.shared.uptime_ms();
+        self.connection.vitals.closing_at_least_since(now);
+        if self.connection.may_close() {
+            self.connection.outbox.push_last(frame);
+            self.phase = next;
+        }
+    }
+}
+
+fn read(data: Vec<u8>, charge: Charge, shared: &Shared) -> Result<Incoming, Refused> {
+    let data = Bytes::from(data);
+    let body = envelope::body(&data).map_err(|malformed| Refused {
+        uid: Vec::new(),
+        text: malformed.to_string(),
+        undecodable: true,
+    })?;
+    let body = data.slice_ref(body);
+    Incoming::read(body, charge, &shared.limits)
+}
+
+impl<IO> Drop for Socket<IO> {
+    /// However the task ends, its frames' waiters and its sessions learn of it.
+    fn drop(&mut self) {
+        for ended in self.connection.finish() {
+            self.shared.ended(ended);
+        }
+        self.shared.connections.remove(self.connection.number);
+    }
+}

@@ -1,0 +1,157 @@
+//! Writes frames as the socket takes them. Bodies are never copied, and nothing is kept once
+//! everything is written.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::{Frame, Outbox, Ticket};
+
+/// Most parts handed to the socket at once.
+const PARTS_MAX: usize = 32;
+
+/// The frames of one connection that are being written.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    frames: VecDeque<Frame>,
+    /// Bytes of the first frame that are written.
+    offset: usize,
+    /// Something is written and not flushed.
+    unflushed: bool,
+    /// Tickets of frames that are written and not flushed.
+    tickets: Vec<Ticket>,
+}
+
+impl Writer {
+    /// Writes and flushes everything in the outbox; ready once it is empty. `progress` is called
+    /// whenever the socket took something.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        mut io: Pin<&mut impl AsyncWrite>,
+        outbox: &Outbox,
+        mut progress: impl FnMut(),
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.frames.is_empty() {
+                self.frames = outbox.take();
+            }
+            self.skip_withdrawn(outbox);
+            if self.frames.is_empty() {
+                if outbox.has_frames() {
+                    continue;
+                }
+                self.frames = VecDeque::new();
+                return self.poll_flush(context, io);
+            }
+            let written = ready!(self.poll_write(context, io.as_mut()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            progress();
+            self.advance(written, outbox);
+        }
+    }
+
+    fn poll_flush(
+        &mut self,
+        context: &mut Context<'_>,
+        io: Pin<&mut impl AsyncWrite>,
+    ) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            ready!(io.poll_flush(context))?;
+            self.unflushed = false;
+            std::mem::take(&mut self.tickets)
+                .into_iter()
+                .for_each(Ticket::flushed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        io: Pin<&mut impl AsyncWrite>,
+    ) -> Poll<io::Result<usize>> {
+        let mut parts = [IoSlice::new(&[]); PARTS_MAX];
+        let (mut used, mut offset) = (0, self.offset);
+        for frame in &self.frames {
+            if used + 2 > PARTS_MAX || !frame.begin() {
+                break;
+            }
+            for part in frame.parts(offset) {
+                if !part.is_empty() {
+                    parts[used] = IoSlice::new(part);
+                    used += 1;
+                }
+            }
+            offset = 0;
+        }
+        io.poll_write_vectored(context, &parts[..used])
+    }
+
+    fn advance(&mut self, mut written: usize, outbox: &Outbox) {
+        self.unflushed = true;
+        while let Some(frame) = self.frames.front() {
+            let left = frame.bytes() - self.offset;
+            if written < left {
+                self.offset += written;
+                return;
+            }
+            written -= left;
+            self.offset = 0;
+            outbox.release(frame.cost());
+            let ticket = self.frames.pop_front().and_then(Frame::into_ticket);
+            self.tickets.extend(ticket);
+        }
+    }
+
+    /// Drops withdrawn frames up to the first that is to be written.
+    fn skip_withdrawn(&mut self, outbox: &Outbox) {
+        while let Some(frame) = self.frames.front() {
+            if self.offset > 0 || frame.begin() {
+                return;
+            }
+            outbox.release(frame.cost());
+            self.frames.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn writes_through_a_narrow_socket_and_then_tells_who_waits() {
+        let (mut near, mut far) = tokio::io::duplex(7);
+        let outbox = Outbox::default();
+        let (sent, mut stub) = Frame::message(vec![1; 100].into()).with_ticket();
+        let (gone, gone_stub) = Frame::message(vec![2; 100].into()).with_ticket();
+        let expected = [sent.parts(0).concat(), Frame::ping(3).parts(0).concat()].concat();
+        for frame in [sent, gone, Frame::ping(3)] {
+            outbox.push(frame, 10_000).unwrap();
+        }
+        assert!(gone_stub.withdraw());
+        let mut writer = Writer::default();
+        let write = async {
+            poll_fn(|cx| writer.poll(cx, Pin::new(&mut near), &outbox, || ()))
+                .await
+                .unwrap();
+            assert!(stub.flushed.try_recv().is_ok());
+            drop(near);
+        };
+        let mut received = Vec::new();
+        let read = async { far.read_to_end(&mut received).await.unwrap() };
+        tokio::join!(write, read);
+        assert_eq!(received, expected);
+        assert_eq!(outbox.bytes(), 0);
+    }
+}

@@ -1,0 +1,190 @@
+//! What the bus asks of a gateway.
+
+use std::time::Duration;
+
+use bus::v1::deliver::Target;
+use bus::v1::delivered::Outcome;
+use bus::v1::gateway_reply::Reply;
+use bus::v1::gateway_request::Request;
+use bus::v1::{Deliver, Probe, Supersede};
+use opamp::Message as _;
+use opamp::v1::{ServerToAgent, ServerToAgentFlags};
+use opamp::ws::{Event, Opcode};
+
+use crate::agent::{Agent, heartbeat, report, uid};
+use crate::field::{Field, until};
+
+const FULL_STATE: u64 = ServerToAgentFlags::ReportFullState as u64;
+
+fn target(number: u8, epoch: u64) -> Target {
+    Target {
+        instance_uid: uid(number).into(),
+        epoch,
+    }
+}
+
+async fn deliver(field: &Field, body: ServerToAgent, targets: Vec<Target>) -> Vec<Outcome> {
+    let message = body.encode_to_vec().into();
+    let request = Request::Deliver(Deliver { message, targets });
+    match field.ask(request).await {
+        Reply::Delivered(delivered) => delivered.outcomes().collect(),
+        other => panic!("not an answer to deliver: {other:?}"),
+    }
+}
+
+async fn alive(field: &Field, number: u8, epoch: u64) -> bool {
+    let request = Request::Probe(Probe {
+        instance_uid: uid(number).into(),
+        epoch,
+    });
+    match field.ask(request).await {
+        Reply::Probe(reply) => reply.alive,
+        other => panic!("not an answer to probe: {other:?}"),
+    }
+}
+
+fn offer() -> ServerToAgent {
+    ServerToAgent {
+        flags: FULL_STATE,
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn one_body_reaches_many_agents_each_under_its_uid() {
+    let field = Field::start().await;
+    let mut proxy = Agent::claimed(field.address, 1).await;
+    proxy.say(&report(2, 0)).await;
+    let mut lone = Agent::claimed(field.address, 3).await;
+    let targets = vec![target(1, 1), target(2, 1), target(3, 1)];
+    let outcomes = deliver(&field, offer(), targets).await;
+    assert_eq!(outcomes, [Outcome::Sent; 3]);
+    for number in [1, 2] {
+        let heard = proxy.hear().await;
+        assert_eq!((heard.instance_uid, heard.flags), (uid(number), FULL_STATE));
+    }
+    assert_eq!(lone.hear().await.instance_uid, uid(3));
+}
+
+#[tokio::test]
+async fn other_epochs_and_strangers_are_not_owned() {
+    let field = Field::start().await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    let mut odd = target(1, 1);
+    odd.instance_uid = vec![1; 3].into();
+    let targets = vec![target(1, 2), target(1, 0), target(7, 1), odd, target(1, 1)];
+    let outcomes = deliver(&field, offer(), targets).await;
+    let expected = [[Outcome::NotOwner; 4].as_slice(), &[Outcome::Sent]].concat();
+    assert_eq!(outcomes, expected);
+    agent.hear().await;
+    assert!(
+        agent.event_within(Duration::from_millis(50)).await.is_err(),
+        "only one came"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_is_busy_and_its_delivery_taken_back() {
+    let field = Field::with(|limits| {
+        limits.outbox_bytes_max = 1 << 20;
+        limits.deliver_deadline = Duration::from_millis(300);
+    })
+    .await;
+    let _deaf = Agent::claimed(field.address, 1).await;
+    let body = ServerToAgent {
+        agent_identification: Some(opamp::v1::AgentIdentification {
+            new_instance_uid: vec![0; 900_000],
+        }),
+        ..Default::default()
+    };
+    let mut outcomes = Vec::new();
+    for _ in 0..64 {
+        outcomes.extend(deliver(&field, body.clone(), vec![target(1, 1)]).await);
+        if outcomes.contains(&Outcome::Busy) {
+            break;
+        }
+    }
+    assert_eq!(outcomes[0], Outcome::Sent, "fits into the system's buffers");
+    assert_eq!(outcomes.last(), Some(&Outcome::Busy));
+}
+
+#[tokio::test]
+async fn an_oversize_delivery_is_sent_to_nobody() {
+    let field = Field::with(|limits| limits.send_bytes_max = 20).await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    let body = ServerToAgent {
+        agent_identification: Some(opamp::v1::AgentIdentification {
+            new_instance_uid: vec![0; 20],
+        }),
+        ..Default::default()
+    };
+    let outcomes = deliver(&field, body, vec![target(1, 1)]).await;
+    assert_eq!(outcomes, [Outcome::Unspecified]);
+    assert!(agent.event_within(Duration::from_millis(50)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_by_the_peer_s_pong_alone() {
+    let field = Field::with(|limits| limits.probe_deadline = Duration::from_millis(300)).await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    let answer = async {
+        let Some(Event::Ping(payload)) = agent.event().await else {
+            panic!("no ping");
+        };
+        agent.send_frame(Opcode::Pong, &payload).await;
+    };
+    let (probed, ()) = tokio::join!(alive(&field, 1, 1), answer);
+    assert!(probed);
+    assert!(!alive(&field, 1, 1).await, "pinged and silent");
+    assert!(!alive(&field, 1, 2).await, "another epoch");
+    assert!(!alive(&field, 2, 1).await, "a stranger");
+}
+
+#[tokio::test]
+async fn a_superseded_session_ends_without_a_close_and_a_zombie_s_socket_too() {
+    let field = Field::with(|limits| limits.probe_deadline = Duration::from_millis(100)).await;
+    let mut zombie = Agent::claimed(field.address, 1).await;
+    let mut proxy = Agent::claimed(field.address, 2).await;
+    proxy.say(&report(3, 0)).await;
+    let supersede = async |number, epoch| {
+        let instance_uid = uid(number).into();
+        field
+            .ask(Request::Supersede(Supersede {
+                instance_uid,
+                epoch,
+            }))
+            .await
+    };
+    supersede(1, 1).await;
+    assert_eq!(field.gateway.sessions(), 3, "not a newer epoch");
+    supersede(1, 2).await;
+    assert!(matches!(zombie.event().await, Some(Event::Ping(_))));
+    assert_eq!(zombie.event().await, None);
+    supersede(2, 9).await;
+    until("the session is dropped", || field.gateway.sessions() == 1).await;
+    assert_eq!(
+        proxy.say(&heartbeat(3, 1)).await.error_response,
+        None,
+        "the other agent stays"
+    );
+    assert_eq!(field.seen.closes(), []);
+}
+
+#[tokio::test]
+async fn a_newer_session_of_this_gateway_supersedes_the_older() {
+    let field = Field::with(|limits| limits.probe_deadline = Duration::from_millis(100)).await;
+    let mut old = Agent::claimed(field.address, 1).await;
+    let mut new = Agent::claimed(field.address, 1).await;
+    assert!(matches!(old.event().await, Some(Event::Ping(_))));
+    assert_eq!(old.event().await, None, "the old socket does not answer");
+    assert_eq!(
+        deliver(&field, offer(), vec![target(1, 1)]).await,
+        [Outcome::NotOwner]
+    );
+    assert_eq!(
+        deliver(&field, offer(), vec![target(1, 2)]).await,
+        [Outcome::Sent]
+    );
+    assert_eq!(new.hear().await.flags, FULL_STATE);
+    assert_eq!(field.seen.closes(), []);
+}

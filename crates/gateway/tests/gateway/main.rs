@@ -1,0 +1,13 @@
+//! The gateway through real sockets, with an in-process bus and a stand-in for the workers, who
+//! are the room's border.
+
+#![expect(clippy::unwrap_used, reason = "tests stop at what they do not expect")]
+
+mod agent;
+mod deliveries;
+mod field;
+mod heartbeats;
+mod lifecycle;
+mod memory;
+mod plain;
+mod refusals;
