@@ -1,0 +1,76 @@
+//! Service Agents.
+
+use model::selector::Selector;
+use store::{Key, tables};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, convert, names, page};
+use crate::v1::{Agent, GetAgentRequest, ListAgentsRequest, ListAgentsResponse, agents_server};
+use crate::{Error, v1};
+
+#[async_trait]
+impl agents_server::Agents for Api {
+    async fn list_agents(
+        &self,
+        request: Request<ListAgentsRequest>,
+    ) -> Result<Response<ListAgentsResponse>, Status> {
+        Ok(Response::new(self.list(request.get_ref())?))
+    }
+
+    async fn get_agent(
+        &self,
+        request: Request<GetAgentRequest>,
+    ) -> Result<Response<Agent>, Status> {
+        Ok(Response::new(self.agent(&request.get_ref().name).await?))
+    }
+}
+
+impl Api {
+    fn list(&self, request: &ListAgentsRequest) -> Result<ListAgentsResponse, Error> {
+        self.check_view()?;
+        let selector = parse_selector("selector", &request.selector)?;
+        let size = page::size(request.page_size, &self.limits)?;
+        let after = page::after(&request.page_token, selector.as_str())?;
+        let after = after.map(str::parse).transpose();
+        let after = after.map_err(|_| Error::invalid("page_token", "names no agent"))?;
+        let page = self.view.page(&selector, after, size);
+        let last = page.agents.last().filter(|_| page.more);
+        let next_page_token = last
+            .map_or(String::new(), |last| page::token(&last.uid.to_string(), selector.as_str()));
+        Ok(ListAgentsResponse {
+            agents: page.agents.iter().map(convert::agent).collect(),
+            next_page_token,
+            total_size: i64::try_from(page.total).unwrap_or(i64::MAX),
+        })
+    }
+
+    async fn agent(&self, name: &str) -> Result<Agent, Error> {
+        self.check_view()?;
+        let uid = names::parse_agent(name)?;
+        let shown = self.view.get(&uid).ok_or_else(|| Error::NotFound(name.to_owned()))?;
+        let key = Key::agent(&uid);
+        let get = self.records.get(std::slice::from_ref(&key));
+        let stored = match tokio::time::timeout(self.limits.store_timeout, get).await {
+            Ok(stored) => stored?.pop().flatten(),
+            Err(_) => {
+                return Err(Error::Unavailable("the store did not answer in time".to_owned()));
+            }
+        };
+        let stored = stored.ok_or_else(|| Error::NotFound(name.to_owned()))?;
+        let record = tables::agents::decode(&key, &stored.value)?.value;
+        let health = record.reported.health.clone();
+        let report: v1::AgentReport = convert::report(record);
+        Ok(Agent { report: Some(report), health, ..convert::agent(&shown) })
+    }
+
+    fn check_view(&self) -> Result<(), Error> {
+        match self.view.ready() {
+            true => Ok(()),
+            false => Err(Error::Unavailable("the fleet is still being read".to_owned())),
+        }
+    }
+}
+
+pub(super) fn parse_selector(field: &'static str, text: &str) -> Result<Selector, Error> {
+    Selector::parse(text).map_err(|error| Error::invalid(field, error.to_string()))
+}

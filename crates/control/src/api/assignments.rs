@@ -1,0 +1,82 @@
+//! Service Assignments.
+
+use std::cmp::Reverse;
+
+use bus::{Subject, v1 as wire};
+use model::RevisionRef;
+use tonic::{Request, Response, Status, async_trait};
+
+use super::agents::parse_selector;
+use super::{Api, convert, names};
+use crate::Error;
+use crate::v1::{
+    DeleteAssignmentRequest, DeleteAssignmentResponse, ListAssignmentsRequest,
+    ListAssignmentsResponse, SetAssignmentRequest, SetAssignmentResponse, assignments_server,
+};
+
+#[async_trait]
+impl assignments_server::Assignments for Api {
+    async fn set_assignment(
+        &self,
+        request: Request<SetAssignmentRequest>,
+    ) -> Result<Response<SetAssignmentResponse>, Status> {
+        Ok(Response::new(self.set(request.into_inner()).await?))
+    }
+
+    async fn list_assignments(
+        &self,
+        _: Request<ListAssignmentsRequest>,
+    ) -> Result<Response<ListAssignmentsResponse>, Status> {
+        let (mut assignments, _) = self.ledger.assignments().await?;
+        assignments
+            .list
+            .sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
+        let assignments = assignments.list.iter().map(convert::assignment).collect();
+        Ok(Response::new(ListAssignmentsResponse { assignments }))
+    }
+
+    async fn delete_assignment(
+        &self,
+        request: Request<DeleteAssignmentRequest>,
+    ) -> Result<Response<DeleteAssignmentResponse>, Status> {
+        let name = names::parse("name", &request.get_ref().name, "assignments")?;
+        let decision = self.ledger.delete_assignment(name).await?;
+        self.announce(decision).await;
+        Ok(Response::new(DeleteAssignmentResponse {}))
+    }
+}
+
+impl Api {
+    async fn set(&self, request: SetAssignmentRequest) -> Result<SetAssignmentResponse, Error> {
+        let wanted =
+            request.assignment.ok_or_else(|| Error::invalid("assignment", "must be given"))?;
+        let name = names::parse("assignment.name", &wanted.name, "assignments")?;
+        let selector = parse_selector("assignment.selector", &wanted.selector)?;
+        let field = "assignment.config_revision";
+        let (config, which) = names::parse_revision(field, &wanted.config_revision)?;
+        let revision = self.ledger.revision(config, which).await?;
+        let config = RevisionRef {
+            config: config.to_owned(),
+            revision: revision.number,
+            hash: revision.hash,
+        };
+        let preview = |assignments: &_| self.view.preview(&selector, assignments);
+        let (assignment, decision, (matched, affected)) =
+            self.ledger.set_assignment(name, &selector, &config, wanted.priority, preview).await?;
+        self.announce(decision).await;
+        Ok(SetAssignmentResponse {
+            assignment: Some(convert::assignment(&assignment)),
+            matched_agents: i64::try_from(matched).unwrap_or(i64::MAX),
+            affected_agents: i64::try_from(affected).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// Tells workers and reconcilers. The decision stands; unheard, it is found by the next
+    /// periodic look.
+    async fn announce(&self, decision: u64) {
+        let changed = wire::IntentChanged { decision };
+        if let Err(error) = self.bus.publish(&Subject::Intent, &changed).await {
+            tracing::warn!(%error, decision, "decision not announced");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Service Configs.
+
+use std::collections::BTreeMap;
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, convert, names, page};
+use crate::Error;
+use crate::v1::{
+    ApplyConfigRequest, Config, ConfigRevision, GetConfigRequest, GetConfigRevisionRequest,
+    ListConfigsRequest, ListConfigsResponse, configs_server,
+};
+
+#[async_trait]
+impl configs_server::Configs for Api {
+    async fn apply_config(
+        &self,
+        request: Request<ApplyConfigRequest>,
+    ) -> Result<Response<ConfigRevision>, Status> {
+        let request = request.into_inner();
+        let name = names::parse("name", &request.name, "configs")?;
+        self.check_files(&request)?;
+        let revision = self.ledger.apply_config(name, request.files.clone()).await?;
+        Ok(Response::new(convert::revision(name, &revision, BTreeMap::new())))
+    }
+
+    async fn get_config(
+        &self,
+        request: Request<GetConfigRequest>,
+    ) -> Result<Response<Config>, Status> {
+        let name = names::parse("name", &request.get_ref().name, "configs")?;
+        Ok(Response::new(convert::config(&self.ledger.config(name).await?)))
+    }
+
+    async fn list_configs(
+        &self,
+        request: Request<ListConfigsRequest>,
+    ) -> Result<Response<ListConfigsResponse>, Status> {
+        let request = request.get_ref();
+        let size = page::size(request.page_size, &self.limits)?;
+        let after = page::after(&request.page_token, "configs")?;
+        let all = self.ledger.configs().await?;
+        let mut rest =
+            all.iter().filter(|(name, _)| after.is_none_or(|after| name.as_str() > after));
+        let page: Vec<(&String, _)> = rest.by_ref().take(size).collect();
+        let last = page.last().filter(|_| rest.next().is_some());
+        Ok(Response::new(ListConfigsResponse {
+            next_page_token: last.map_or(String::new(), |(name, _)| page::token(name, "configs")),
+            configs: page.into_iter().map(|(_, config)| convert::config(config)).collect(),
+        }))
+    }
+
+    async fn get_config_revision(
+        &self,
+        request: Request<GetConfigRevisionRequest>,
+    ) -> Result<Response<ConfigRevision>, Status> {
+        let (name, which) = names::parse_revision("name", &request.get_ref().name)?;
+        let revision = self.ledger.revision(name, which).await?;
+        let files = self.ledger.files(&revision).await?;
+        Ok(Response::new(convert::revision(name, &revision, files)))
+    }
+}
+
+impl Api {
+    fn check_files(&self, request: &ApplyConfigRequest) -> Result<(), Error> {
+        let (files, limits) = (&request.files, &self.limits);
+        let refuse = |reason: String| Err(Error::invalid("files", reason));
+        if files.is_empty() {
+            return refuse("must hold a file: an empty config would stop a collector".to_owned());
+        }
+        if files.len() > limits.files_max {
+            return refuse(format!("{} files, at most {}", files.len(), limits.files_max));
+        }
+        if let Some(key) = files.keys().find(|key| key.len() > limits.key_bytes_max) {
+            return refuse(format!("key of {} bytes, at most {}", key.len(), limits.key_bytes_max));
+        }
+        let size: usize = files
+            .iter()
+            .map(|(key, file)| {
+                key.len() + file.body.len() + file.content_type.len() + file.role.len()
+            })
+            .sum();
+        if size > limits.config_bytes_max {
+            return refuse(format!("{size} bytes, at most {}", limits.config_bytes_max));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! From what is known to what the API says.
+
+use std::collections::BTreeMap;
+
+use model::assign::Assignment;
+use model::{AgentRecord, Config, Revision, Timestamp};
+use opamp::v1::{AgentCapabilities, AgentConfigFile, ComponentHealth, RemoteConfigStatuses};
+use prost_types::Timestamp as WireTime;
+
+use super::names;
+use crate::v1;
+use crate::view::Shown;
+
+pub(crate) fn agent(shown: &Shown) -> v1::Agent {
+    let summary = &shown.entry.summary;
+    let connected = if shown.connected {
+        v1::ConnectionStatus::Connected
+    } else {
+        v1::ConnectionStatus::Disconnected
+    };
+    v1::Agent {
+        name: names::agent(&shown.uid),
+        instance_uid: shown.uid.to_string(),
+        status: connected.into(),
+        gateway_id: summary.gateway.as_ref().map_or(String::new(), ToString::to_string),
+        epoch: summary.epoch,
+        transport: if summary.gateway.is_none() && summary.polls { "http" } else { "websocket" }
+            .to_owned(),
+        remote_address: summary.remote_address.clone(),
+        capabilities: summary.capabilities,
+        identifying_attributes: summary.identifying_attributes.clone(),
+        non_identifying_attributes: summary.non_identifying_attributes.clone(),
+        labels: summary.labels.clone(),
+        health: summary.health.as_ref().map(|health| ComponentHealth {
+            healthy: health.healthy,
+            status: health.status.clone(),
+            last_error: health.last_error.clone(),
+            start_time_unix_nano: health.start_time_unix_nano,
+            ..Default::default()
+        }),
+        config: Some(standing(shown)),
+        first_seen_time: Some(time(summary.first_seen)),
+        last_seen_time: Some(time(summary.last_seen.max(shown.entry.heard))),
+        version: shown.entry.version,
+        report: None,
+    }
+}
+
+/// Everything an agent reported.
+pub(crate) fn report(record: AgentRecord) -> v1::AgentReport {
+    v1::AgentReport {
+        effective_config: record.reported.effective_config,
+        remote_config_status: record.reported.remote_config_status,
+        package_statuses: record.reported.package_statuses,
+        custom_capabilities: record.reported.custom_capabilities,
+        available_components: record.reported.available_components,
+        connection_settings_status: record.reported.connection_settings_status,
+        sequence_num: record.sequence_num,
+    }
+}
+
+fn standing(shown: &Shown) -> v1::AgentConfig {
+    let (summary, config) = (&shown.entry.summary, &shown.entry.summary.config);
+    let offered = config.offered.as_ref();
+    let takes =
+        opamp::capability::has(summary.capabilities, AgentCapabilities::AcceptsRemoteConfig);
+    let status = match offered {
+        None => v1::ConfigStatus::Unassigned,
+        Some(_) if !takes => v1::ConfigStatus::Unsupported,
+        Some(_) if !config.is_about_offer() => v1::ConfigStatus::Pending,
+        Some(_) => match RemoteConfigStatuses::try_from(config.status) {
+            Ok(RemoteConfigStatuses::Applied) => v1::ConfigStatus::Applied,
+            Ok(RemoteConfigStatuses::Applying) => v1::ConfigStatus::Applying,
+            Ok(RemoteConfigStatuses::Failed) => v1::ConfigStatus::Failed,
+            Ok(RemoteConfigStatuses::Unset) | Err(_) => v1::ConfigStatus::Pending,
+        },
+    };
+    v1::AgentConfig {
+        status: status.into(),
+        offered_revision: offered
+            .map_or(String::new(), |offered| names::revision(&offered.config, offered.revision)),
+        offered_hash: offered.map_or(Vec::new(), |offered| offered.hash.0.to_vec()),
+        reported_hash: config.reported_hash.clone(),
+        error_message: config.error_message.clone(),
+    }
+}
+
+pub(crate) fn config(config: &Config) -> v1::Config {
+    let revision = |revision: &Revision| self::revision(&config.name, revision, BTreeMap::new());
+    v1::Config {
+        name: format!("configs/{}", config.name),
+        revisions: config.revisions.iter().map(revision).collect(),
+    }
+}
+
+pub(crate) fn revision(
+    config: &str,
+    revision: &Revision,
+    files: BTreeMap<String, AgentConfigFile>,
+) -> v1::ConfigRevision {
+    v1::ConfigRevision {
+        name: names::revision(config, revision.number),
+        revision: revision.number,
+        hash: revision.hash.0.to_vec(),
+        create_time: Some(time(revision.created)),
+        size_bytes: i64::try_from(revision.size_bytes).unwrap_or(i64::MAX),
+        keys: revision.keys.clone(),
+        files,
+    }
+}
+
+pub(crate) fn assignment(assignment: &Assignment) -> v1::Assignment {
+    v1::Assignment {
+        name: format!("assignments/{}", assignment.name),
+        selector: assignment.selector.as_str().to_owned(),
+        config_revision: names::revision(&assignment.config.config, assignment.config.revision),
+        priority: assignment.priority,
+        update_time: Some(time(assignment.updated)),
+    }
+}
+
+fn time(at: Timestamp) -> WireTime {
+    let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(at.0 % 1000).unwrap_or(0) * 1_000_000;
+    WireTime { seconds, nanos }
+}

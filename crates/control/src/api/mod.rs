@@ -1,0 +1,27 @@
+//! The gRPC services: requests checked and turned into calls, results into messages.
+
+mod agents;
+mod assignments;
+mod configs;
+mod convert;
+mod names;
+mod page;
+
+use std::sync::Arc;
+
+use bus::Client;
+use store::Store;
+
+use crate::Limits;
+use crate::ledger::Ledger;
+use crate::view::View;
+
+/// What every service works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) limits: Limits,
+    pub(crate) view: Arc<View>,
+    pub(crate) records: Arc<dyn Store>,
+    pub(crate) ledger: Ledger,
+    pub(crate) bus: Client,
+}

@@ -1,0 +1,47 @@
+//! Why an operator's request was not done, by what the operator does next.
+
+/// A request failed. Nothing was changed unless it says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The request makes no sense: mend the field.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Path of the field in the request.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such thing: look for it under another name.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// Somebody else changed it meanwhile: read it and decide again.
+    #[error("{0} was changed by somebody else at the same time")]
+    Aborted(String),
+    /// Something it needs is away: try again later. Whether a write happened is unknown.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read: somebody has to look.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+}
+
+impl Error {
+    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { field, reason: reason.into() }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable(reason) => Self::Unavailable(reason),
+            store::Error::Corrupt { .. } => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<bus::Error> for Error {
+    fn from(error: bus::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

@@ -1,0 +1,255 @@
+//! Operators' intent in the ledger: configs with their revisions, and the assignments.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::assign::{Assignment, Assignments};
+use model::selector::Selector;
+use model::{Clock, Config, ConfigHash, Revision, RevisionRef};
+use opamp::v1::{AgentConfigFile, AgentConfigMap};
+use prost::Message as _;
+use store::{Cursor, Key, Outcome, SHARDS, Store, Table, Version, Write, tables};
+
+use crate::{Error, Limits};
+
+/// The ledger, as operators use it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    pub(crate) limits: Limits,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Which revision of a config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Latest,
+    Number(u64),
+}
+
+/// A value with what is needed to write it back.
+struct Held<T> {
+    value: T,
+    unknown: Bytes,
+    version: Version,
+}
+
+impl Ledger {
+    /// Adds a revision with these files, unless the newest one has the same.
+    pub(crate) async fn apply_config(
+        &self,
+        name: &str,
+        files: BTreeMap<String, AgentConfigFile>,
+    ) -> Result<Revision, Error> {
+        let hash = ConfigHash::of(&files);
+        let keys: Vec<String> = files.keys().cloned().collect();
+        let size_bytes = files.values().map(|file| file.body.len() as u64).sum();
+        // The body first: a revision that names a body which is not there could be assigned.
+        let body = AgentConfigMap { config_map: files }.encode_to_vec();
+        self.within(self.store.put_blob(&hash, body.into())).await?;
+        for _ in 0..self.limits.write_tries {
+            let held = self.held_config(name).await?;
+            if let Some(latest) = held.value.latest().filter(|latest| latest.hash == hash) {
+                return Ok(latest.clone());
+            }
+            if held.value.revisions.len() >= self.limits.revisions_max {
+                let reason =
+                    format!("has {} revisions, which is the most", self.limits.revisions_max);
+                return Err(Error::invalid("name", reason));
+            }
+            let revision = Revision {
+                number: held.value.latest().map_or(1, |latest| latest.number + 1),
+                hash,
+                created: self.clock.now(),
+                size_bytes,
+                keys: keys.clone(),
+            };
+            let mut config = held.value;
+            config.revisions.push(revision.clone());
+            let value = tables::configs::encode(&config, &held.unknown);
+            if self.write(Key::config(name), held.version, value).await?.is_some() {
+                return Ok(revision);
+            }
+        }
+        Err(Error::Aborted(format!("configs/{name}")))
+    }
+
+    /// A config with its revisions.
+    pub(crate) async fn config(&self, name: &str) -> Result<Config, Error> {
+        let held = self.held_config(name).await?;
+        match held.version {
+            Version::ABSENT => Err(Error::NotFound(format!("configs/{name}"))),
+            _ => Ok(held.value),
+        }
+    }
+
+    /// Every config, by name.
+    pub(crate) async fn configs(&self) -> Result<BTreeMap<String, Config>, Error> {
+        let mut configs = BTreeMap::new();
+        for shard in 0..SHARDS {
+            let mut cursor = Some(Cursor::default());
+            while let Some(from) = cursor {
+                let page = self.within(self.store.scan(Table::Configs, shard, from)).await?;
+                for (key, stored) in page.entries {
+                    let config = tables::configs::decode(&key, &stored.value)?.value;
+                    configs.insert(config.name.clone(), config);
+                }
+                cursor = page.next;
+            }
+        }
+        Ok(configs)
+    }
+
+    /// One revision of a config.
+    pub(crate) async fn revision(&self, name: &str, which: Which) -> Result<Revision, Error> {
+        let config = self.config(name).await?;
+        let (found, text) = match which {
+            Which::Latest => (config.latest(), "latest".to_owned()),
+            Which::Number(number) => (config.revision(number), number.to_string()),
+        };
+        found.cloned().ok_or_else(|| Error::NotFound(format!("configs/{name}/revisions/{text}")))
+    }
+
+    /// The files of a revision.
+    pub(crate) async fn files(
+        &self,
+        revision: &Revision,
+    ) -> Result<BTreeMap<String, AgentConfigFile>, Error> {
+        let body = self.within(self.store.get_blob(&revision.hash)).await?;
+        let body = body.ok_or_else(|| Error::Corrupt(format!("no body for {}", revision.hash)))?;
+        let map = AgentConfigMap::decode(body)
+            .map_err(|error| Error::Corrupt(format!("body of {}: {error}", revision.hash)))?;
+        Ok(map.config_map)
+    }
+
+    /// The assignments and the number of the decision that made them.
+    pub(crate) async fn assignments(&self) -> Result<(Assignments, u64), Error> {
+        let held = self.held_assignments().await?;
+        Ok((held.value, held.version.0))
+    }
+
+    /// Creates or replaces an assignment. `check` sees all assignments as they will be, before
+    /// they are written. Returns the assignment and the decision's number.
+    pub(crate) async fn set_assignment<T>(
+        &self,
+        name: &str,
+        selector: &Selector,
+        config: &RevisionRef,
+        priority: i64,
+        check: impl Fn(&Assignments) -> T,
+    ) -> Result<(Assignment, u64, T), Error> {
+        for _ in 0..self.limits.write_tries {
+            let mut held = self.held_assignments().await?;
+            let assignment = Assignment {
+                name: name.to_owned(),
+                selector: selector.clone(),
+                config: config.clone(),
+                priority,
+                updated: self.clock.now(),
+            };
+            if let Some(other) = held.value.conflict(&assignment) {
+                let reason = format!(
+                    "{priority} is also the priority of assignment {:?}, whose selector {:?} may \
+                     select the same agents; give one of them another priority",
+                    other.name,
+                    other.selector.as_str()
+                );
+                return Err(Error::invalid("assignment.priority", reason));
+            }
+            held.value.list.retain(|other| other.name != name);
+            held.value.list.push(assignment.clone());
+            if held.value.list.len() > self.limits.assignments_max {
+                let reason = format!("there are {} already", self.limits.assignments_max);
+                return Err(Error::invalid("assignment", reason));
+            }
+            let checked = check(&held.value);
+            if let Some(decision) = self.write_assignments(held).await? {
+                return Ok((assignment, decision, checked));
+            }
+        }
+        Err(Error::Aborted("the list of assignments".to_owned()))
+    }
+
+    /// Removes an assignment. Returns the decision's number.
+    pub(crate) async fn delete_assignment(&self, name: &str) -> Result<u64, Error> {
+        for _ in 0..self.limits.write_tries {
+            let mut held = self.held_assignments().await?;
+            let before = held.value.list.len();
+            held.value.list.retain(|assignment| assignment.name != name);
+            if held.value.list.len() == before {
+                return Err(Error::NotFound(format!("assignments/{name}")));
+            }
+            if let Some(decision) = self.write_assignments(held).await? {
+                return Ok(decision);
+            }
+        }
+        Err(Error::Aborted("the list of assignments".to_owned()))
+    }
+
+    async fn held_config(&self, name: &str) -> Result<Held<Config>, Error> {
+        let key = Key::config(name);
+        match self.read(&key).await? {
+            None => {
+                let value = Config { name: name.to_owned(), revisions: Vec::new() };
+                Ok(Held { value, unknown: Bytes::new(), version: Version::ABSENT })
+            }
+            Some(stored) => {
+                let loaded = tables::configs::decode(&key, &stored.value)?;
+                let (value, unknown) = (loaded.value, loaded.unknown);
+                Ok(Held { value, unknown, version: stored.version })
+            }
+        }
+    }
+
+    async fn held_assignments(&self) -> Result<Held<Assignments>, Error> {
+        let key = Key::intent();
+        match self.read(&key).await? {
+            None => Ok(Held {
+                value: Assignments::default(),
+                unknown: Bytes::new(),
+                version: Version::ABSENT,
+            }),
+            Some(stored) => {
+                let loaded = tables::intent::decode(&key, &stored.value)?;
+                let (value, unknown) = (loaded.value, loaded.unknown);
+                Ok(Held { value, unknown, version: stored.version })
+            }
+        }
+    }
+
+    async fn write_assignments(&self, held: Held<Assignments>) -> Result<Option<u64>, Error> {
+        let value = tables::intent::encode(&held.value, &held.unknown);
+        let written = self.write(Key::intent(), held.version, value).await?;
+        Ok(written.map(|version| version.0))
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<store::Stored>, Error> {
+        Ok(self.within(self.store.get(std::slice::from_ref(key))).await?.pop().flatten())
+    }
+
+    /// Writes one value; `None` if somebody else was first.
+    async fn write(
+        &self,
+        key: Key,
+        expected: Version,
+        value: Bytes,
+    ) -> Result<Option<Version>, Error> {
+        let write = Write { key, expected, value, events: Bytes::new() };
+        let outcome = self.within(self.store.commit(vec![write])).await?.pop();
+        Ok(match outcome {
+            Some(Outcome::Written(version)) => Some(version),
+            Some(Outcome::Conflict) | None => None,
+        })
+    }
+
+    async fn within<T>(
+        &self,
+        call: impl Future<Output = Result<T, store::Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.limits.store_timeout, call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(Error::Unavailable("the ledger did not answer in time".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Every bound of control, with unit and reason.
+
+use std::time::Duration;
+
+/// What control allows itself and operators.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long the store may take per request: an operator is told within 2 s that it is away.
+    pub store_timeout: Duration,
+    /// A gateway not heard for this long is taken for dead: ten of its signs of life.
+    pub gateway_lease_ms: u64,
+    /// An agent that polls is taken for gone after three polls at the default interval.
+    pub poll_lease_ms: u64,
+    /// Agents per page, if the request does not say.
+    pub page_default: usize,
+    /// Agents per page at most.
+    pub page_max: usize,
+    /// Files in one config.
+    pub files_max: usize,
+    /// Bytes of a file's key.
+    pub key_bytes_max: usize,
+    /// Bytes of all files of a config: the largest OpAMP message less what surrounds them.
+    pub config_bytes_max: usize,
+    /// Revisions of one config: the list is one value.
+    pub revisions_max: usize,
+    /// Assignments: the list is one value.
+    pub assignments_max: usize,
+    /// Tries at a compare-and-set that others win.
+    pub write_tries: usize,
+    /// Agents per message to the workers: one batch of theirs, twice over.
+    pub reassess_max: usize,
+    /// Messages to the workers under way at once.
+    pub reassess_in_flight_max: usize,
+    /// How long a worker may take to reassess agents and push to their gateways.
+    pub reassess_timeout: Duration,
+    /// How often the whole fleet is compared with the assignments even if nothing changed.
+    pub reconcile_interval: Duration,
+    /// Pause before a broken feed of the view is built up again.
+    pub feed_retry: Duration,
+    /// Presence messages waiting: one a second from each gateway.
+    pub presence_inbox_max: usize,
+    /// How long requests in hand may take once control is told to stop.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            store_timeout: Duration::from_millis(1500),
+            gateway_lease_ms: 10_000,
+            poll_lease_ms: 90_000,
+            page_default: 100,
+            page_max: 1000,
+            files_max: 1000,
+            key_bytes_max: 1024,
+            config_bytes_max: (64 << 20) - (1 << 20),
+            revisions_max: 10_000,
+            assignments_max: 5_000,
+            write_tries: 5,
+            reassess_max: 256,
+            reassess_in_flight_max: 4,
+            reassess_timeout: Duration::from_secs(15),
+            reconcile_interval: Duration::from_secs(30),
+            feed_retry: Duration::from_millis(500),
+            presence_inbox_max: 4096,
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}

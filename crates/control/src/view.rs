@@ -1,0 +1,225 @@
+//! The whole fleet in memory: lists and selectors cost no store command.
+//!
+//! Built from a scan of the records and kept current from the event log; presence only touches
+//! when somebody was last heard.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bus::event::Told;
+use bus::v1;
+use model::assign::Assignments;
+use model::selector::Selector;
+use model::{AgentSummary, Clock, GatewayId, Timestamp};
+use opamp::InstanceUid;
+use opamp::v1::AgentCapabilities;
+
+use crate::Limits;
+
+mod feed;
+
+pub(crate) use feed::Feed;
+
+/// The fleet as far as this control knows.
+#[derive(Debug)]
+pub(crate) struct View {
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    agents: BTreeMap<InstanceUid, Entry>,
+    /// When each gateway was last heard, by our own clock.
+    gateways: BTreeMap<GatewayId, Timestamp>,
+    /// When the first snapshot was complete.
+    since: Option<Timestamp>,
+}
+
+/// An agent in the view.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// Version of the record this is the summary of.
+    pub(crate) version: u64,
+    pub(crate) summary: AgentSummary,
+    /// When presence last heard of it.
+    pub(crate) heard: Timestamp,
+}
+
+/// An agent as it is shown: what is known, and whether it can be reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) uid: InstanceUid,
+    pub(crate) entry: Entry,
+    pub(crate) connected: bool,
+}
+
+/// A page of agents.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) agents: Vec<Shown>,
+    /// There are more after the last one.
+    pub(crate) more: bool,
+    /// Agents selected over all pages.
+    pub(crate) total: usize,
+}
+
+impl View {
+    pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Self {
+        Self { limits, clock, state: RwLock::default() }
+    }
+
+    /// Whether a snapshot has been taken.
+    pub(crate) fn ready(&self) -> bool {
+        self.read().since.is_some()
+    }
+
+    /// Agents that a selector selects, in order of their uid, after a given one.
+    pub(crate) fn page(
+        &self,
+        selector: &Selector,
+        after: Option<InstanceUid>,
+        size: usize,
+    ) -> Page {
+        let (state, now) = (self.read(), self.clock.now());
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut page = Page::default();
+        page.total = state.agents.values().filter(|entry| selector.matches(&entry.summary)).count();
+        let selected = state
+            .agents
+            .range((start, Bound::Unbounded))
+            .filter(|(_, entry)| selector.matches(&entry.summary));
+        for (uid, entry) in selected {
+            if page.agents.len() == size {
+                page.more = true;
+                break;
+            }
+            page.agents.push(self.show(&state, uid, entry, now));
+        }
+        page
+    }
+
+    /// One agent.
+    pub(crate) fn get(&self, uid: &InstanceUid) -> Option<Shown> {
+        let (state, now) = (self.read(), self.clock.now());
+        state.agents.get(uid).map(|entry| self.show(&state, uid, entry, now))
+    }
+
+    /// How many agents a selector selects, and how many of them would be offered something else
+    /// under other assignments.
+    pub(crate) fn preview(&self, selector: &Selector, assignments: &Assignments) -> (usize, usize) {
+        let state = self.read();
+        let selected: Vec<&AgentSummary> = state
+            .agents
+            .values()
+            .map(|entry| &entry.summary)
+            .filter(|summary| selector.matches(*summary))
+            .collect();
+        let affected = selected
+            .iter()
+            .filter(|summary| takes_config(summary) && assignments.outdates(u64::MAX, summary))
+            .count();
+        (selected.len(), affected)
+    }
+
+    /// Agents that are offered something else than these assignments say.
+    pub(crate) fn outdated(&self, assignments: &Assignments, decision: u64) -> Vec<InstanceUid> {
+        let state = self.read();
+        let outdated = |entry: &&Entry| assignments.outdates(decision, &entry.summary);
+        state.agents.iter().filter(|(_, entry)| outdated(entry)).map(|(uid, _)| *uid).collect()
+    }
+
+    /// Agents with a session that have not said a word about what they are offered.
+    pub(crate) fn unanswered(&self) -> Vec<InstanceUid> {
+        let (state, now) = (self.read(), self.clock.now());
+        let waiting = |entry: &Entry| {
+            let config = &entry.summary.config;
+            config.offered.is_some()
+                && !config.is_about_offer()
+                && takes_config(&entry.summary)
+                && entry.summary.gateway.is_some()
+                && self.connected(&state, entry, now)
+        };
+        state.agents.iter().filter(|(_, entry)| waiting(entry)).map(|(uid, _)| *uid).collect()
+    }
+
+    /// Takes an event. What is not newer than what is held changes nothing.
+    pub(crate) fn apply(&self, told: Told) {
+        let mut state = self.write();
+        let held = state.agents.get(&told.instance_uid);
+        if held.is_some_and(|held| held.version >= told.version) {
+            return;
+        }
+        match told.summary {
+            Some(summary) => {
+                let heard = held.map_or(Timestamp(0), |held| held.heard);
+                let entry = Entry { version: told.version, summary, heard };
+                state.agents.insert(told.instance_uid, entry);
+            }
+            None => drop(state.agents.remove(&told.instance_uid)),
+        }
+        metrics::gauge!("muster_control_agents").set(count(state.agents.len()));
+    }
+
+    /// Takes a gateway's sign of life and the agents it heard.
+    pub(crate) fn heard(&self, presence: &v1::Presence) {
+        let mut state = self.write();
+        if !presence.gateway_id.is_empty() {
+            let gateway = GatewayId::new(&presence.gateway_id);
+            state.gateways.insert(gateway, self.clock.now());
+        }
+        for seen in &presence.seen {
+            let Ok(uid) = InstanceUid::try_from(&seen.instance_uid[..]) else { continue };
+            if let Some(entry) = state.agents.get_mut(&uid) {
+                entry.heard = entry.heard.max(Timestamp(seen.seen_unix_ms));
+            }
+        }
+    }
+
+    /// Puts a snapshot in place of everything but what presence said.
+    fn replace(&self, mut agents: BTreeMap<InstanceUid, Entry>) {
+        let mut state = self.write();
+        for (uid, entry) in &mut agents {
+            entry.heard = state.agents.get(uid).map_or(Timestamp(0), |held| held.heard);
+        }
+        metrics::gauge!("muster_control_agents").set(count(agents.len()));
+        state.agents = agents;
+        state.since.get_or_insert(self.clock.now());
+    }
+
+    fn show(&self, state: &State, uid: &InstanceUid, entry: &Entry, now: Timestamp) -> Shown {
+        let connected = self.connected(state, entry, now);
+        Shown { uid: *uid, entry: entry.clone(), connected }
+    }
+
+    fn connected(&self, state: &State, entry: &Entry, now: Timestamp) -> bool {
+        let Some(gateway) = &entry.summary.gateway else {
+            let last = entry.heard.max(entry.summary.last_seen);
+            return entry.summary.polls && now.millis_since(last) <= self.limits.poll_lease_ms;
+        };
+        // A gateway that was never heard has as long as one that just was.
+        let last = state.gateways.get(gateway).copied().or(state.since).unwrap_or(now);
+        now.millis_since(last) <= self.limits.gateway_lease_ms
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn takes_config(summary: &AgentSummary) -> bool {
+    opamp::capability::has(summary.capabilities, AgentCapabilities::AcceptsRemoteConfig)
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;

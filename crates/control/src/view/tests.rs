@@ -1,0 +1,96 @@
+//! The view alone: what it takes, what it drops, what it takes for reachable.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::AgentRecord;
+
+use super::*;
+
+#[derive(Debug, Default)]
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn uid(byte: u8) -> InstanceUid {
+    InstanceUid::from_bytes([byte; 16])
+}
+
+fn summary(gateway: Option<&str>) -> AgentSummary {
+    let mut summary = AgentSummary::from(&AgentRecord::new(uid(1), Timestamp(0)));
+    summary.gateway = gateway.map(GatewayId::new);
+    summary
+}
+
+fn told(byte: u8, version: u64, summary: Option<AgentSummary>) -> Told {
+    let (instance_uid, at, events) = (uid(byte), Timestamp(0), Vec::new());
+    Told { instance_uid, version, at, events, summary }
+}
+
+fn view() -> (View, Arc<Hand>) {
+    let clock = Arc::new(Hand::default());
+    let view = View::new(Limits::default(), clock.clone());
+    view.replace(BTreeMap::new());
+    (view, clock)
+}
+
+#[test]
+fn an_event_that_is_not_newer_changes_nothing() {
+    let (view, _) = view();
+    view.apply(told(1, 5, Some(summary(Some("a")))));
+    view.apply(told(1, 5, Some(summary(None))));
+    view.apply(told(1, 4, None));
+    assert!(view.get(&uid(1)).unwrap().entry.summary.gateway.is_some());
+    view.apply(told(1, 6, None));
+    assert!(view.get(&uid(1)).is_none());
+}
+
+#[test]
+fn an_agent_is_connected_while_its_gateway_is_heard() {
+    let (view, clock) = view();
+    view.apply(told(1, 1, Some(summary(Some("a")))));
+    let connected = || view.get(&uid(1)).unwrap().connected;
+    assert!(connected(), "a gateway not heard yet has a lease's time");
+    clock.0.store(10_001, Ordering::Relaxed);
+    assert!(!connected());
+    view.heard(&v1::Presence { gateway_id: "a".to_owned(), ..Default::default() });
+    assert!(connected());
+}
+
+#[test]
+fn a_poller_is_connected_for_a_while_after_it_was_heard() {
+    let (view, clock) = view();
+    let polls = AgentSummary { polls: true, ..summary(None) };
+    view.apply(told(1, 1, Some(polls)));
+    clock.0.store(100_000, Ordering::Relaxed);
+    assert!(!view.get(&uid(1)).unwrap().connected);
+    let seen = v1::presence::Seen {
+        instance_uid: uid(1).as_bytes().to_vec().into(),
+        seen_unix_ms: 60_000,
+        ..Default::default()
+    };
+    view.heard(&v1::Presence { seen: vec![seen], ..Default::default() });
+    assert!(view.get(&uid(1)).unwrap().connected);
+}
+
+#[test]
+fn pages_cover_everybody_once() {
+    let (view, _) = view();
+    for byte in 0..25 {
+        view.apply(told(byte, 1, Some(summary(None))));
+    }
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = view.page(&Selector::default(), after, 10);
+        assert_eq!(page.total, 25);
+        seen.extend(page.agents.iter().map(|agent| agent.uid));
+        after = seen.last().copied();
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..25).map(uid).collect::<Vec<_>>());
+}

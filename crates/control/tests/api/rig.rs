@@ -1,0 +1,184 @@
+//! A control on the embedded seams, a client of it, and a hand to play worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{Client, InProcess, LogEntry};
+use bytes::Bytes;
+use control::v1::agents_client::AgentsClient;
+use control::v1::assignments_client::AssignmentsClient;
+use control::v1::configs_client::ConfigsClient;
+use control::{Config, Control};
+use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Timestamp};
+use opamp::InstanceUid;
+use opamp::v1::{AgentDescription, AnyValue, KeyValue, any_value::Value};
+use store::{
+    Cursor, Error, Key, Memory, Outcome, Page, Presence, Store, Stored, Table, Version, Write,
+    tables,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub(crate) struct Time(AtomicU64);
+
+impl Clock for Time {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000 + self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A store that counts what is asked of it and does not answer while told so.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watched {
+    pub(crate) inner: Memory,
+    pub(crate) asked: Arc<AtomicU64>,
+    pub(crate) silent: Arc<AtomicBool>,
+}
+
+impl Watched {
+    async fn asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Watched {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error> {
+        self.asked().await;
+        self.inner.get(keys).await
+    }
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
+        self.asked().await;
+        self.inner.commit(writes).await
+    }
+    async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error> {
+        self.inner.settle(settled).await
+    }
+    async fn unsettled(&self, table: Table, shard: u8) -> Result<Vec<(Key, Version)>, Error> {
+        self.inner.unsettled(table, shard).await
+    }
+    async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error> {
+        self.asked().await;
+        self.inner.scan(table, shard, cursor).await
+    }
+    async fn put_blob(&self, hash: &ConfigHash, body: Bytes) -> Result<(), Error> {
+        self.asked().await;
+        self.inner.put_blob(hash, body).await
+    }
+    async fn get_blob(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
+        self.asked().await;
+        self.inner.get_blob(hash).await
+    }
+    async fn put_presence(&self, holder: &str, seen: &[Presence]) -> Result<(), Error> {
+        self.inner.put_presence(holder, seen).await
+    }
+    async fn get_presence(
+        &self,
+        asked: &[(String, InstanceUid)],
+    ) -> Result<Vec<Option<Presence>>, Error> {
+        self.inner.get_presence(asked).await
+    }
+    async fn ready(&self) -> Result<(), Error> {
+        self.inner.ready().await
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) agents: AgentsClient<Channel>,
+    pub(crate) configs: ConfigsClient<Channel>,
+    pub(crate) assignments: AssignmentsClient<Channel>,
+    pub(crate) channel: Channel,
+    pub(crate) bus: Client,
+    pub(crate) records: Watched,
+    pub(crate) ledger: Watched,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) serving: JoinSet<()>,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::with(Watched::default()).await
+    }
+
+    /// A control over records that are there already.
+    pub(crate) async fn with(records: Watched) -> Self {
+        let clock = Arc::new(Time::default());
+        let raw = Arc::new(InProcess::default());
+        let bus = Client::new(raw.clone(), "test", "rig", clock.clone()).await.unwrap();
+        let own = Client::new(raw, "test", "control", clock.clone()).await.unwrap();
+        let ledger = Watched::default();
+        let (r, l) = (Arc::new(records.clone()), Arc::new(ledger.clone()));
+        let control = Arc::new(Control::new(Config::default(), own, r, l, clock));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
+        let (running, stop) = (control.clone(), shutdown.clone());
+        serving.spawn(async move { running.serve(listener, stop).await.unwrap() });
+        until("the view is ready", async || control.ready()).await;
+        let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+        Self {
+            agents: AgentsClient::new(channel.clone()),
+            configs: ConfigsClient::new(channel.clone()),
+            assignments: AssignmentsClient::new(channel.clone()),
+            channel,
+            bus,
+            records,
+            ledger,
+            shutdown,
+            serving,
+        }
+    }
+
+    /// Commits a record and tells the log, as a worker does.
+    pub(crate) async fn commit(&self, record: &AgentRecord) {
+        let version = put(&self.records, record).await;
+        let uid = record.instance_uid;
+        let summary = AgentSummary::from(record);
+        let payload = bus::event::encode(&uid, version, Timestamp(0), &[], &summary);
+        let entry = LogEntry { key: "00".to_owned(), id: format!("{uid}-{version}"), payload };
+        self.bus.append(vec![entry]).await.unwrap();
+    }
+}
+
+/// Stores a record and returns its version.
+pub(crate) async fn put(records: &Watched, record: &AgentRecord) -> u64 {
+    let key = Key::agent(&record.instance_uid);
+    let held = records.inner.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap();
+    let expected = held.map_or(Version::ABSENT, |held| held.version);
+    let value = tables::agents::encode(record, &Bytes::new());
+    let write = Write { key, expected, value, events: Bytes::new() };
+    records.inner.commit(vec![write]).await.unwrap();
+    expected.next().0
+}
+
+/// An agent that takes remote config, in an environment.
+pub(crate) fn agent(byte: u8, env: &str) -> AgentRecord {
+    let mut record = AgentRecord::new(InstanceUid::from_bytes([byte; 16]), Timestamp(0));
+    let value = Some(AnyValue { value: Some(Value::StringValue(env.to_owned())) });
+    record.capabilities = 0x1003;
+    record.sequence_num = Some(0);
+    record.reported.agent_description = Some(AgentDescription {
+        non_identifying_attributes: vec![KeyValue { key: "env".to_owned(), value }],
+        ..Default::default()
+    });
+    record
+}
+
+/// Waits for a condition, for as long as a test may.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain: {what}");
+}
