@@ -35,9 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until told to stop.
 pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
-    let router = Router::new()
-        .route(&shared.path, routing::any(entry))
-        .with_state(shared.clone());
+    let router = Router::new().route(&shared.path, routing::any(entry)).with_state(shared.clone());
     let room = Arc::new(Semaphore::new(shared.limits.connections_max));
     loop {
         let accepted = tokio::select! {
@@ -138,10 +136,7 @@ fn upgrade(
 ) -> Response {
     if !shared.ready() || shared.connections.len() >= shared.limits.connections_max {
         metrics::counter!("muster_gateway_refused_total").increment(1);
-        let response = refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no room for a connection now",
-        );
+        let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "no room for a connection now");
         return plain::later(shared, response);
     }
     let number = shared.next_number();

@@ -44,32 +44,55 @@ pub(crate) struct Patience {
     pub(crate) total: Duration,
 }
 
-/// Works an agent's queue until it is empty.
+/// Works an agent's queue until it is empty. What waited behind a message whose fate is unknown
+/// is not tried: each would wait as long again.
 pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: InstanceUid) {
+    let mut hopeless = 0;
     loop {
-        match connection.next(&uid) {
-            Ok(message) => {
-                let span = tracing::info_span!("report", agent = %uid, gateway = %shared.id);
-                let reply = report(&shared, &connection, &message)
-                    .instrument(span)
-                    .await;
-                let frame = Frame::message(shared.within_send_limit(reply));
-                let room = shared.limits.outbox_bytes_max.saturating_mul(2);
-                if connection.send(frame, room) == Err(NotTaken::Full) {
-                    tracing::debug!(agent = %uid, "connection cut: it does not read its replies");
-                    connection.cut();
-                }
-            }
+        let message = match connection.next(&uid) {
+            Ok(message) => message,
             Err(ended) => {
                 ended.into_iter().for_each(|ended| shared.ended(ended));
                 return;
             }
+        };
+        let reply = if hopeless > 0 {
+            hopeless -= 1;
+            None
+        } else {
+            let span = tracing::info_span!("report", agent = %uid, gateway = %shared.id);
+            let reply = report(&shared, &connection, &message).instrument(span).await;
+            if reply.is_none() {
+                hopeless = connection.waiting(&uid);
+            }
+            reply
+        };
+        let reply = reply.unwrap_or_else(|| not_stored(&shared, &connection, &message));
+        let frame = Frame::message(shared.within_send_limit(reply));
+        let room = shared.limits.outbox_bytes_max.saturating_mul(2);
+        if connection.send(frame, room) == Err(NotTaken::Full) {
+            tracing::debug!(agent = %uid, "connection cut: it does not read its replies");
+            connection.cut();
         }
     }
 }
 
-/// Reports one message and returns what the agent is told.
-async fn report(shared: &Arc<Shared>, connection: &Arc<Connection>, message: &Incoming) -> Bytes {
+/// What the agent of a message is told that is not known to be stored.
+fn not_stored(shared: &Shared, connection: &Connection, message: &Incoming) -> Bytes {
+    if message.disconnects {
+        let ended = connection.forget(&message.uid, shared.new_session_id());
+        ended.into_iter().for_each(|ended| shared.ended(ended));
+    }
+    shared.unavailable(message.reply_uid())
+}
+
+/// Reports one message and returns what the worker tells the agent; `None` if the message's fate
+/// is unknown.
+async fn report(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    message: &Incoming,
+) -> Option<Bytes> {
     metrics::counter!("muster_gateway_reports_total").increment(1);
     let uid = message.uid;
     let mut reopened = false;
@@ -81,27 +104,23 @@ async fn report(shared: &Arc<Shared>, connection: &Arc<Connection>, message: &In
                 let (epoch, refused) = (accepted.epoch, accepted.refused);
                 if connection.accept(&name, epoch, message, refused) {
                     committed(shared, connection, &name, message, &accepted);
-                    return accepted.message;
+                    return Some(accepted.message);
                 }
             }
             Answer::Stale => {}
             Answer::Unavailable => {
                 connection.fail(&uid, &name, shared.new_session_id());
-                break;
+                return None;
             }
         }
         // The session is superseded. Its agent is still here and speaks: open again, once.
         shared.index.release(&uid, name.epoch);
         connection.forget(&uid, shared.new_session_id());
         if std::mem::replace(&mut reopened, true) {
-            break;
+            return None;
         }
     }
-    if message.disconnects {
-        let ended = connection.forget(&uid, shared.new_session_id());
-        ended.into_iter().for_each(|ended| shared.ended(ended));
-    }
-    shared.unavailable(message.reply_uid())
+    None
 }
 
 /// A report is stored: what follows from that here.
@@ -140,11 +159,7 @@ fn patience(shared: &Shared, connection: &Connection) -> Patience {
     Patience {
         turn: limits.report_turn_deadline,
         attempt: limits.report_timeout,
-        total: if connection.is_over() {
-            limits.report_timeout
-        } else {
-            limits.report_patience
-        },
+        total: if connection.is_over() { limits.report_timeout } else { limits.report_patience },
     }
 }
 

@@ -12,17 +12,9 @@ use crate::Limits;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Invalid {
     #[error("{what}: {count} entries, at most {max} are taken")]
-    Count {
-        what: &'static str,
-        count: usize,
-        max: usize,
-    },
+    Count { what: &'static str, count: usize, max: usize },
     #[error("{what}: {bytes} bytes, at most {max} are taken")]
-    Length {
-        what: &'static str,
-        bytes: usize,
-        max: usize,
-    },
+    Length { what: &'static str, bytes: usize, max: usize },
     #[error("{what}: nested more than {max} levels deep")]
     Depth { what: &'static str, max: usize },
 }
@@ -59,10 +51,7 @@ pub(crate) fn check(message: &AgentToServer, limits: &Limits) -> Result<(), Inva
     bounds.custom(message)?;
     if let Some(available) = &message.available_components {
         bounds.hash("available_components.hash", &available.hash)?;
-        bounds.entries(
-            "available_components.components",
-            available.components.len(),
-        )?;
+        bounds.entries("available_components.components", available.components.len())?;
         for (name, details) in &available.components {
             bounds.key("available_components.components", name)?;
             bounds.component(details, 1)?;
@@ -104,12 +93,8 @@ impl Bounds<'_> {
         self.hash("package_statuses.server_provided_all_packages_hash", hash)?;
         self.text("package_statuses.error_message", &statuses.error_message)?;
         for (name, status) in &statuses.packages {
-            let keys = [
-                name,
-                &status.name,
-                &status.agent_has_version,
-                &status.server_offered_version,
-            ];
+            let keys =
+                [name, &status.name, &status.agent_has_version, &status.server_offered_version];
             keys.into_iter().try_for_each(|key| self.key(what, key))?;
             self.hash(what, &status.agent_has_hash)?;
             self.hash(what, &status.server_offered_hash)?;
@@ -136,10 +121,7 @@ impl Bounds<'_> {
         self.text("health.last_error", &health.last_error)?;
         self.key("health.status", &health.status)?;
         self.attributes("health.attributes", &health.attributes)?;
-        self.entries(
-            "health.component_health_map",
-            health.component_health_map.len(),
-        )?;
+        self.entries("health.component_health_map", health.component_health_map.len())?;
         for (name, component) in &health.component_health_map {
             self.key("health.component_health_map", name)?;
             self.health(component, depth + 1)?;
@@ -242,10 +224,7 @@ mod tests {
     use super::*;
 
     fn described(value: AnyValue, count: usize) -> AgentToServer {
-        let attribute = KeyValue {
-            key: "k".to_owned(),
-            value: Some(value),
-        };
+        let attribute = KeyValue { key: "k".to_owned(), value: Some(value) };
         AgentToServer {
             agent_description: Some(AgentDescription {
                 identifying_attributes: vec![attribute; count],
@@ -257,9 +236,7 @@ mod tests {
 
     fn nested(depth: usize) -> AnyValue {
         (1..depth).fold(AnyValue::default(), |inner, _| AnyValue {
-            value: Some(any_value::Value::ArrayValue(ArrayValue {
-                values: vec![inner],
-            })),
+            value: Some(any_value::Value::ArrayValue(ArrayValue { values: vec![inner] })),
         })
     }
 
@@ -268,10 +245,7 @@ mod tests {
             component_health_map: [("c".to_owned(), inner)].into(),
             ..Default::default()
         });
-        AgentToServer {
-            health: Some(health),
-            ..Default::default()
-        }
+        AgentToServer { health: Some(health), ..Default::default() }
     }
 
     #[test]
@@ -300,13 +274,7 @@ mod tests {
             last_remote_config_hash: vec![0; limits.hash_bytes_max + 1],
             ..Default::default()
         };
-        let message = AgentToServer {
-            remote_config_status: Some(status),
-            ..Default::default()
-        };
-        assert!(matches!(
-            check(&message, &limits),
-            Err(Invalid::Length { .. })
-        ));
+        let message = AgentToServer { remote_config_status: Some(status), ..Default::default() };
+        assert!(matches!(check(&message, &limits), Err(Invalid::Length { .. })));
     }
 }

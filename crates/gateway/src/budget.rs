@@ -23,18 +23,12 @@ pub(crate) struct Exhausted;
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            used: AtomicUsize::new(0),
-            max,
-        })
+        Arc::new(Self { used: AtomicUsize::new(0), max })
     }
 
     /// A share of nothing yet.
     pub(crate) fn open(self: &Arc<Self>) -> Charge {
-        Charge {
-            budget: self.clone(),
-            bytes: 0,
-        }
+        Charge { budget: self.clone(), bytes: 0 }
     }
 }
 
@@ -42,9 +36,7 @@ impl Charge {
     /// Makes the share this large. Shrinking always succeeds.
     pub(crate) fn set(&mut self, bytes: usize) -> Result<(), Exhausted> {
         if bytes <= self.bytes {
-            self.budget
-                .used
-                .fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
         } else {
             let more = bytes - self.bytes;
             let used = self.budget.used.fetch_add(more, Ordering::Relaxed);

@@ -26,11 +26,7 @@ pub(crate) struct Closes {
 
 impl Closes {
     pub(crate) fn new(max: usize) -> Self {
-        Self {
-            queue: Mutex::default(),
-            queued: Notify::new(),
-            max,
-        }
+        Self { queue: Mutex::default(), queued: Notify::new(), max }
     }
 
     /// Queues one. Beyond the bound it is dropped: the agent's next session supersedes it.
@@ -86,9 +82,7 @@ async fn tell(shared: Arc<Shared>, ended: Ended) {
     };
     let limits = &shared.limits;
     for _ in 0..limits.close_attempts {
-        let ask = shared
-            .bus
-            .request(&Subject::Close, &close, limits.close_timeout);
+        let ask = shared.bus.request(&Subject::Close, &close, limits.close_timeout);
         match ask.await {
             Ok(_) => return shared.heard_bus(),
             Err(error) => tracing::debug!(agent = %ended.uid, %error, "close not answered"),

@@ -18,10 +18,6 @@ pub struct Config {
 impl Config {
     /// The default path and limits under a name.
     pub fn new(id: GatewayId) -> Self {
-        Self {
-            id,
-            path: "/v1/opamp".to_owned(),
-            limits: Limits::default(),
-        }
+        Self { id, path: "/v1/opamp".to_owned(), limits: Limits::default() }
     }
 }

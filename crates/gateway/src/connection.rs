@@ -132,6 +132,11 @@ impl Connection {
         outcome
     }
 
+    /// How many messages of an agent wait behind the one in flight.
+    pub(crate) fn waiting(&self, uid: &InstanceUid) -> usize {
+        self.with(uid, |session| session.waiting()).unwrap_or(0)
+    }
+
     /// Names the next report of an agent.
     pub(crate) fn begin(&self, uid: &InstanceUid) -> Option<Name> {
         self.with(uid, Session::begin)
@@ -139,8 +144,7 @@ impl Connection {
 
     /// See [`Session::accept`].
     pub(crate) fn accept(&self, name: &Name, epoch: u64, of: &Incoming, refused: bool) -> bool {
-        self.with(&of.uid, |session| session.accept(name, epoch, of, refused))
-            .unwrap_or(false)
+        self.with(&of.uid, |session| session.accept(name, epoch, of, refused)).unwrap_or(false)
     }
 
     /// See [`Session::fail`].
@@ -175,10 +179,7 @@ impl Connection {
 
     /// Whether any agent is held here.
     pub(crate) fn holds_any(&self) -> bool {
-        self.agents()
-            .sessions
-            .iter()
-            .any(|session| session.epoch() != 0)
+        self.agents().sessions.iter().any(|session| session.epoch() != 0)
     }
 
     /// The uid of the only agent there is.
@@ -245,9 +246,7 @@ impl Connection {
     /// Orders a close with a code, once replies in flight are out. The first order counts.
     pub(crate) fn close(&self, code: u16) {
         // Zero means none was asked for yet.
-        let _ = self
-            .close_code
-            .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.close_code.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
         self.waker.wake();
     }
 
@@ -315,8 +314,7 @@ impl Connection {
 
 impl Agents {
     fn find(&self, uid: &InstanceUid) -> Result<usize, usize> {
-        self.sessions
-            .binary_search_by_key(uid, |session| session.uid)
+        self.sessions.binary_search_by_key(uid, |session| session.uid)
     }
 
     /// Drops an idle session that holds nothing, or whose socket is gone.
@@ -442,10 +440,7 @@ mod tests {
         assert_eq!(vitals.judge(30_000, &limits), Verdict::Fine);
         assert_eq!(vitals.judge(30_001, &limits), Verdict::Ping);
         assert_eq!(vitals.judge(50_000, &limits), Verdict::Fine);
-        assert_eq!(
-            vitals.judge(50_001, &limits),
-            Verdict::Cut("does not answer pings")
-        );
+        assert_eq!(vitals.judge(50_001, &limits), Verdict::Cut("does not answer pings"));
         vitals.heard(50_002);
         assert_eq!(vitals.judge(50_003, &limits), Verdict::Fine);
     }
@@ -464,9 +459,6 @@ mod tests {
         vitals.message(120_001, true);
         vitals.closing_at_least_since(120_001);
         assert_eq!(vitals.judge(121_001, &limits), Verdict::Hurry);
-        assert_eq!(
-            vitals.judge(126_001, &limits),
-            Verdict::Cut("did not close in time")
-        );
+        assert_eq!(vitals.judge(126_001, &limits), Verdict::Cut("did not close in time"));
     }
 }

@@ -29,8 +29,7 @@ pub(crate) async fn close_connections(shared: &Shared, deadline: Instant) {
         let page = shared.connections.page(after, batch);
         let Some(last) = page.last() else { break };
         after = last.number;
-        page.iter()
-            .for_each(|connection| connection.close(close_code::GOING_AWAY));
+        page.iter().for_each(|connection| connection.close(close_code::GOING_AWAY));
         if page.len() == batch {
             sleep(BATCH_PAUSE).await;
         }
@@ -39,10 +38,7 @@ pub(crate) async fn close_connections(shared: &Shared, deadline: Instant) {
     if timeout_at(close_by, shared.tasks.wait()).await.is_ok() {
         return;
     }
-    tracing::warn!(
-        connections = shared.connections.len(),
-        "connections cut at the deadline"
-    );
+    tracing::warn!(connections = shared.connections.len(), "connections cut at the deadline");
     let mut after = 0;
     while let Some(last) = cut_page(shared, after) {
         after = last;

@@ -40,10 +40,7 @@ impl Gateway {
     ) -> Result<(), Error> {
         let shared = &self.shared;
         let subject = Subject::Gateway(shared.id.clone());
-        let requests = shared
-            .bus
-            .subscribe(&subject, shared.limits.inbox_max)
-            .await?;
+        let requests = shared.bus.subscribe(&subject, shared.limits.inbox_max).await?;
         presence::publish(shared).await?;
         let (stop, stop_closes) = (shutdown.child_token(), CancellationToken::new());
         let mut tasks = JoinSet::new();
@@ -65,10 +62,7 @@ impl Gateway {
         if timeout_at(deadline, telling.join_next()).await.is_err() {
             tracing::warn!("not every session's end could be told");
         }
-        let last = timeout_at(
-            deadline + shared.limits.close_timeout,
-            presence::publish(shared),
-        );
+        let last = timeout_at(deadline + shared.limits.close_timeout, presence::publish(shared));
         if !matches!(last.await, Ok(Ok(()))) {
             tracing::warn!("last presence not published");
         }

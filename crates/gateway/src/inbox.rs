@@ -85,16 +85,10 @@ async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
 
 fn queue(shared: &Shared, uid: &[u8], epoch: u64, body: &Bytes) -> Result<Stub, Outcome> {
     let uid = InstanceUid::try_from(uid).map_err(|_| Outcome::NotOwner)?;
-    let holder = shared
-        .index
-        .get(&uid)
-        .filter(|holder| holder.epoch == epoch);
+    let holder = shared.index.get(&uid).filter(|holder| holder.epoch == epoch);
     let holder = holder.ok_or(Outcome::NotOwner)?;
     let (frame, stub) = Frame::addressed(&uid, body.clone()).with_ticket();
-    match holder
-        .connection
-        .send(frame, shared.limits.outbox_bytes_max)
-    {
+    match holder.connection.send(frame, shared.limits.outbox_bytes_max) {
         Ok(()) => Ok(stub),
         Err(NotTaken::Full) => Err(Outcome::Busy),
         Err(NotTaken::Closing) => Err(Outcome::NotOwner),
@@ -124,10 +118,7 @@ async fn probe(shared: &Shared, ask: &Probe) -> bool {
 
 async fn answers_ping(shared: &Shared, connection: &Connection) -> bool {
     let pong = connection.probe(shared.next_number());
-    matches!(
-        timeout(shared.limits.probe_deadline, pong).await,
-        Ok(Ok(()))
-    )
+    matches!(timeout(shared.limits.probe_deadline, pong).await, Ok(Ok(())))
 }
 
 fn superseded(shared: &Arc<Shared>, ask: &Supersede) {

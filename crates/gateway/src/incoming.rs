@@ -45,11 +45,8 @@ impl Incoming {
             text: format!("message is not valid protobuf: {error}"),
             undecodable: true,
         })?;
-        let refused = |text: String| Refused {
-            uid: message.instance_uid.clone(),
-            text,
-            undecodable: false,
-        };
+        let refused =
+            |text: String| Refused { uid: message.instance_uid.clone(), text, undecodable: false };
         let asks_for_uid = message.flags & AgentToServerFlags::RequestInstanceUid as u64 != 0;
         let anonymous = message.instance_uid.is_empty() && asks_for_uid;
         let uid = if anonymous {

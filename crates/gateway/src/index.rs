@@ -88,10 +88,7 @@ impl Connections {
     pub(crate) fn page(&self, after: u64, count: usize) -> Vec<Arc<Connection>> {
         let all = self.all();
         let above = all.range(after + 1..);
-        above
-            .take(count)
-            .map(|(_, connection)| connection.clone())
-            .collect()
+        above.take(count).map(|(_, connection)| connection.clone()).collect()
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Connection>>> {

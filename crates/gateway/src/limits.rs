@@ -74,11 +74,12 @@ pub struct Limits {
     pub report_timeout: Duration,
     /// For all attempts on a WebSocket; after it the agent is told to come back (rule G6).
     pub report_patience: Duration,
-    /// For a report's turn among those in flight.
+    /// For a report's turn among those in flight. With the patience, it stays within the 30 s that
+    /// known clients wait.
     pub report_turn_deadline: Duration,
     /// For a poll's answer: the least patient known client waits 1 s.
     pub poll_patience: Duration,
-    /// For a delivery to be flushed.
+    /// For a delivery to be flushed. Workers wait 5 s for the outcomes of a whole batch.
     pub deliver_deadline: Duration,
     /// For one attempt to tell a worker that a session ended, and the attempts made.
     pub close_timeout: Duration,
@@ -127,9 +128,9 @@ impl Default for Limits {
             sweep_interval: Duration::from_secs(1),
             report_timeout: Duration::from_secs(5),
             report_patience: Duration::from_secs(15),
-            report_turn_deadline: Duration::from_secs(30),
+            report_turn_deadline: Duration::from_secs(15),
             poll_patience: Duration::from_millis(900),
-            deliver_deadline: Duration::from_secs(5),
+            deliver_deadline: Duration::from_secs(4),
             close_timeout: Duration::from_secs(2),
             close_attempts: 3,
             presence_interval: Duration::from_secs(1),

@@ -20,7 +20,17 @@ const SEEN_PER_MESSAGE_MAX: usize = 8_192;
 /// The agents that spoke since presence was last published.
 #[derive(Debug, Default)]
 pub(crate) struct Spoken {
-    agents: Mutex<BTreeMap<InstanceUid, Seen>>,
+    agents: Mutex<Agents>,
+}
+
+type Agents = BTreeMap<InstanceUid, Last>;
+
+/// What an agent said last.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    epoch: u64,
+    sequence_num: u64,
+    at: Timestamp,
 }
 
 impl Spoken {
@@ -30,31 +40,26 @@ impl Spoken {
         if agents.len() >= SPOKEN_MAX && !agents.contains_key(&uid) {
             return;
         }
-        let seen = Seen {
-            instance_uid: uid.as_bytes().to_vec().into(),
-            epoch,
-            sequence_num,
-            seen_unix_ms: now.0,
-        };
-        agents.insert(uid, seen);
+        let last = Last { epoch, sequence_num, at: now };
+        agents.insert(uid, last);
     }
 
     /// Takes the agents that spoke.
-    fn take(&self) -> BTreeMap<InstanceUid, Seen> {
+    fn take(&self) -> Agents {
         std::mem::take(&mut *self.agents())
     }
 
     /// Puts back what was not published, unless the agent spoke again.
-    fn put_back(&self, agents: BTreeMap<InstanceUid, Seen>) {
+    fn put_back(&self, agents: Agents) {
         let mut now = self.agents();
-        for (uid, seen) in agents {
+        for (uid, last) in agents {
             if now.len() < SPOKEN_MAX {
-                now.entry(uid).or_insert(seen);
+                now.entry(uid).or_insert(last);
             }
         }
     }
 
-    fn agents(&self) -> MutexGuard<'_, BTreeMap<InstanceUid, Seen>> {
+    fn agents(&self) -> MutexGuard<'_, Agents> {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,11 +84,11 @@ pub(crate) async fn publish(shared: &Shared) -> Result<(), bus::Error> {
     loop {
         let rest = match spoken.keys().nth(SEEN_PER_MESSAGE_MAX).copied() {
             Some(first) => spoken.split_off(&first),
-            None => BTreeMap::new(),
+            None => Agents::new(),
         };
         let presence = Presence {
             gateway_id: shared.id.to_string(),
-            seen: spoken.values().cloned().collect(),
+            seen: spoken.iter().map(seen).collect(),
             sessions: shared.index.len() as u64,
             at_unix_ms: shared.clock.now().0,
         };
@@ -100,5 +105,14 @@ pub(crate) async fn publish(shared: &Shared) -> Result<(), bus::Error> {
             return Ok(());
         }
         spoken = rest;
+    }
+}
+
+fn seen((uid, last): (&InstanceUid, &Last)) -> Seen {
+    Seen {
+        instance_uid: uid.as_bytes().to_vec().into(),
+        epoch: last.epoch,
+        sequence_num: last.sequence_num,
+        seen_unix_ms: last.at.0,
     }
 }

@@ -22,16 +22,9 @@ pub(crate) fn bad_request(uid: Vec<u8>, text: String) -> Bytes {
 /// The message could not be stored; the agent is to come back after this long.
 pub(crate) fn unavailable(uid: Vec<u8>, retry_after: Duration) -> Bytes {
     let nanoseconds = u64::try_from(retry_after.as_nanos()).unwrap_or(u64::MAX);
-    let details = Details::RetryInfo(RetryInfo {
-        retry_after_nanoseconds: nanoseconds,
-    });
+    let details = Details::RetryInfo(RetryInfo { retry_after_nanoseconds: nanoseconds });
     let text = "the server cannot store the message now".to_owned();
-    error(
-        uid,
-        ServerErrorResponseType::Unavailable,
-        text,
-        Some(details),
-    )
+    error(uid, ServerErrorResponseType::Unavailable, text, Some(details))
 }
 
 /// What is sent in place of a reply that exceeds the send limit: who it is for and its flags.
@@ -101,19 +94,14 @@ mod tests {
         assert_eq!(error.r#type, 2);
         assert_eq!(
             error.details,
-            Some(Details::RetryInfo(RetryInfo {
-                retry_after_nanoseconds: 30_000_000_000
-            }))
+            Some(Details::RetryInfo(RetryInfo { retry_after_nanoseconds: 30_000_000_000 }))
         );
     }
 
     #[test]
     fn a_uid_is_found_before_the_damage() {
-        let message = AgentToServer {
-            instance_uid: vec![9; 16],
-            sequence_num: 5,
-            ..Default::default()
-        };
+        let message =
+            AgentToServer { instance_uid: vec![9; 16], sequence_num: 5, ..Default::default() };
         let mut bytes = message.encode_to_vec();
         bytes.extend_from_slice(&[0x1a, 0x7f]);
         assert!(AgentToServer::decode(&bytes[..]).is_err());

@@ -1,6 +1,6 @@
 //! One agent's life on one connection: what the gateway answers itself and how it numbers what it
-//! asks. Pure; the rules are those of the session protocol (docs: one report in flight, answered
-//! numbers move only on answers).
+//! asks. Pure. One report is in flight at a time, and the answered number moves on answers alone,
+//! never on sending.
 
 use std::collections::VecDeque;
 
@@ -96,6 +96,11 @@ impl Session {
             self.waiting = VecDeque::new();
         }
         next
+    }
+
+    /// How many messages wait behind the one in flight.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Names the next report. A repeat of it keeps the name.
@@ -208,6 +213,7 @@ mod tests {
         let mut session = claimed();
         assert!(session.queue(message(1, 7, 1)));
         assert!(!session.answers(&message(2, 7, 0)));
+        assert!(!session.answers(&message(1, 7, 0)), "its number again");
         assert!(!session.queue(message(2, 7, 0)), "one works the queue");
         assert_eq!(session.next().unwrap().sequence_num, 1);
         assert_eq!(session.begin().answered, Some(0));
@@ -221,10 +227,7 @@ mod tests {
         session.fail(&name, SessionId([9; 16]));
         assert!(!session.answers(&message(2, 7, 0)));
         let next = session.begin();
-        assert_eq!(
-            (next.epoch, next.n, next.answered),
-            (5, name.n + 1, Some(0))
-        );
+        assert_eq!((next.epoch, next.n, next.answered), (5, name.n + 1, Some(0)));
         assert_eq!(next.session, name.session);
     }
 
@@ -234,10 +237,7 @@ mod tests {
         let name = session.begin();
         session.fail(&name, SessionId([2; 16]));
         let again = session.begin();
-        assert_eq!(
-            (again.session, again.epoch, again.n),
-            (SessionId([2; 16]), 0, 1)
-        );
+        assert_eq!((again.session, again.epoch, again.n), (SessionId([2; 16]), 0, 1));
     }
 
     #[test]

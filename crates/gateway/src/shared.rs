@@ -89,9 +89,7 @@ impl Shared {
     /// Milliseconds since the gateway began, never 0.
     pub(crate) fn uptime_ms(&self) -> u64 {
         let since = Instant::now().saturating_duration_since(self.born);
-        u64::try_from(since.as_millis())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1)
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// A number no connection or ping of this gateway had before.
@@ -137,11 +135,7 @@ impl Shared {
     pub(crate) fn discarded(&self, bytes: usize) {
         metrics::counter!("muster_gateway_oversize_discarded_total").increment(1);
         let limit = self.limits.send_bytes_max;
-        tracing::warn!(
-            bytes,
-            limit,
-            "message to an agent exceeds the limit and is not sent"
-        );
+        tracing::warn!(bytes, limit, "message to an agent exceeds the limit and is not sent");
     }
 
     /// A session ended: its agent is held no more, and a worker is to know.

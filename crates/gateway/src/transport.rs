@@ -30,10 +30,7 @@ pub(crate) fn choose(method: &Method, version: Version, headers: &HeaderMap) -> 
     if is_protobuf(headers) {
         return match *method {
             Method::POST => Choice::Exchange,
-            _ => refuse(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "a protobuf message is to be posted",
-            ),
+            _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "a protobuf message is to be posted"),
         };
     }
     match *method {
@@ -45,10 +42,7 @@ pub(crate) fn choose(method: &Method, version: Version, headers: &HeaderMap) -> 
             );
         }
         _ => {
-            return refuse(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "only get and post are taken",
-            );
+            return refuse(StatusCode::METHOD_NOT_ALLOWED, "only get and post are taken");
         }
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
@@ -61,19 +55,11 @@ pub(crate) fn choose(method: &Method, version: Version, headers: &HeaderMap) -> 
         return refuse(StatusCode::BAD_REQUEST, "a websocket begins with http/1.1");
     }
     if text(headers, &SEC_WEBSOCKET_VERSION) != Some(WEBSOCKET_VERSION) {
-        return refuse(
-            StatusCode::UPGRADE_REQUIRED,
-            "the websocket version must be 13",
-        );
+        return refuse(StatusCode::UPGRADE_REQUIRED, "the websocket version must be 13");
     }
     match text(headers, &SEC_WEBSOCKET_KEY).filter(|key| ws::is_request_key(key)) {
-        Some(key) => Choice::Upgrade {
-            accept_key: ws::accept_key(key),
-        },
-        None => refuse(
-            StatusCode::BAD_REQUEST,
-            "sec-websocket-key must be 16 bytes in base64",
-        ),
+        Some(key) => Choice::Upgrade { accept_key: ws::accept_key(key) },
+        None => refuse(StatusCode::BAD_REQUEST, "sec-websocket-key must be 16 bytes in base64"),
     }
 }
 
@@ -88,9 +74,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).into_iter();
-    let mut tokens = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','));
+    let mut tokens = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
     tokens.any(|found| found.trim().eq_ignore_ascii_case(token))
 }
 
@@ -126,10 +110,7 @@ mod tests {
 
     #[test]
     fn a_protobuf_post_is_an_exchange() {
-        for value in [
-            "application/x-protobuf",
-            "Application/X-Protobuf; charset=utf-8",
-        ] {
+        for value in ["application/x-protobuf", "Application/X-Protobuf; charset=utf-8"] {
             assert_eq!(status(&Method::POST, &[("content-type", value)]), 200);
             assert_eq!(status(&Method::GET, &[("content-type", value)]), 405);
         }
@@ -138,18 +119,12 @@ mod tests {
     #[test]
     fn a_handshake_is_answered_with_its_key() {
         let accept_key = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
-        assert_eq!(
-            choice(&Method::GET, HANDSHAKE),
-            Choice::Upgrade { accept_key }
-        );
+        assert_eq!(choice(&Method::GET, HANDSHAKE), Choice::Upgrade { accept_key });
     }
 
     #[test]
     fn everything_else_is_refused_with_its_reason() {
-        assert_eq!(
-            status(&Method::POST, &[("content-type", "application/json")]),
-            415
-        );
+        assert_eq!(status(&Method::POST, &[("content-type", "application/json")]), 415);
         assert_eq!(status(&Method::POST, &[]), 415);
         assert_eq!(status(&Method::PUT, &[]), 405);
         assert_eq!(status(&Method::GET, &[]), 426);

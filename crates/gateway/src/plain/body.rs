@@ -96,8 +96,7 @@ fn inflate(bytes: &[u8], limit: usize, mut charge: Charge) -> Result<(Bytes, Cha
         let step = STEP_BYTES.min(limit + 1 - before);
         charge.grow(step).map_err(|_| Unreadable::Exhausted)?;
         let mut part = (&mut decoder).take(step as u64);
-        part.read_to_end(&mut whole)
-            .map_err(|_| Unreadable::Corrupt)?;
+        part.read_to_end(&mut whole).map_err(|_| Unreadable::Corrupt)?;
         if whole.len() > limit {
             return Err(Unreadable::TooLarge);
         }
@@ -136,13 +135,7 @@ mod tests {
         assert_eq!(inflated(&gzip, whole.len(), 1 << 20), Ok(whole.into()));
         assert_eq!(inflated(&gzip, 99_999, 1 << 20), Err(Unreadable::TooLarge));
         assert_eq!(inflated(&gzip, 1 << 20, 50_000), Err(Unreadable::Exhausted));
-        assert_eq!(
-            inflated(&gzip[..50], 1 << 20, 1 << 20),
-            Err(Unreadable::Corrupt)
-        );
-        assert_eq!(
-            inflated(b"plain", 1 << 20, 1 << 20),
-            Err(Unreadable::Corrupt)
-        );
+        assert_eq!(inflated(&gzip[..50], 1 << 20, 1 << 20), Err(Unreadable::Corrupt));
+        assert_eq!(inflated(b"plain", 1 << 20, 1 << 20), Err(Unreadable::Corrupt));
     }
 }

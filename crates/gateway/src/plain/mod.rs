@@ -85,11 +85,7 @@ async fn ask(shared: &Shared, peer: SocketAddr, incoming: &Incoming) -> Option<B
         ..Default::default()
     };
     let limit = shared.limits.poll_patience;
-    let patience = Patience {
-        turn: limit / 2,
-        attempt: limit,
-        total: limit,
-    };
+    let patience = Patience { turn: limit / 2, attempt: limit, total: limit };
     match shared.ask(&report, patience).await {
         Answer::Accepted(accepted) => Some(accepted.message),
         Answer::Stale | Answer::Unavailable => None,

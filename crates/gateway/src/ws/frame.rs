@@ -81,14 +81,8 @@ impl Frame {
     pub(crate) fn with_ticket(mut self) -> (Self, Stub) {
         let fate = Arc::new(AtomicU8::new(QUEUED));
         let (sender, receiver) = oneshot::channel();
-        self.ticket = Some(Ticket {
-            fate: fate.clone(),
-            flushed: sender,
-        });
-        let stub = Stub {
-            fate,
-            flushed: receiver,
-        };
+        self.ticket = Some(Ticket { fate: fate.clone(), flushed: sender });
+        let stub = Stub { fate, flushed: receiver };
         (self, stub)
     }
 
@@ -98,10 +92,15 @@ impl Frame {
             return true;
         };
         let begun = |fate| (fate != WITHDRAWN).then_some(BEGUN);
-        ticket
-            .fate
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, begun)
-            .is_ok()
+        ticket.fate.fetch_update(Ordering::AcqRel, Ordering::Acquire, begun).is_ok()
+    }
+
+    /// Nothing of it was written after all: it may be withdrawn again.
+    pub(crate) fn put_back(&self) {
+        if let Some(ticket) = &self.ticket {
+            // Only the writer leaves this state, so there is nothing to compare with.
+            ticket.fate.store(QUEUED, Ordering::Release);
+        }
     }
 
     /// The bytes still to be written after the first `offset`.
@@ -150,12 +149,7 @@ impl Frame {
     fn control(write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut body = Vec::new();
         write(&mut body);
-        Self {
-            head: [0; HEAD_BYTES_MAX],
-            head_bytes: 0,
-            body: body.into(),
-            ticket: None,
-        }
+        Self { head: [0; HEAD_BYTES_MAX], head_bytes: 0, body: body.into(), ticket: None }
     }
 }
 
@@ -170,9 +164,7 @@ impl Ticket {
 impl Stub {
     /// Takes the frame back. False if it is being written already.
     pub(crate) fn withdraw(&self) -> bool {
-        self.fate
-            .compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.fate.compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -190,10 +182,7 @@ mod tests {
 
     #[test]
     fn an_addressed_frame_is_the_shared_body_with_the_agent_s_uid() {
-        let body = ServerToAgent {
-            flags: 1,
-            ..Default::default()
-        };
+        let body = ServerToAgent { flags: 1, ..Default::default() };
         let uid = InstanceUid::from_bytes([7; 16]);
         let frame = Frame::addressed(&uid, body.encode_to_vec().into());
         let bytes = written(&frame, 0);
@@ -203,10 +192,7 @@ mod tests {
             panic!("not one whole message: {event:?}");
         };
         let message: ServerToAgent = envelope::decode(&message).unwrap();
-        assert_eq!(
-            (&message.instance_uid[..], message.flags),
-            (&[7; 16][..], 1)
-        );
+        assert_eq!((&message.instance_uid[..], message.flags), (&[7; 16][..], 1));
     }
 
     #[test]
@@ -227,5 +213,7 @@ mod tests {
         assert!(frame.begin());
         assert!(frame.begin(), "the rest of it");
         assert!(!stub.withdraw());
+        frame.put_back();
+        assert!(stub.withdraw());
     }
 }

@@ -93,11 +93,7 @@ mod tests {
         assert_eq!(outbox.push(Frame::message(vec![0; 50].into()), 100), Ok(()));
         assert_eq!(outbox.push(Frame::ping(1), 100), Err(NotTaken::Full));
         let taken = outbox.take();
-        assert_eq!(
-            outbox.push(Frame::ping(1), 100),
-            Err(NotTaken::Full),
-            "taken is not written"
-        );
+        assert_eq!(outbox.push(Frame::ping(1), 100), Err(NotTaken::Full), "taken is not written");
         taken.iter().for_each(|frame| outbox.release(frame.cost()));
         assert_eq!(outbox.push(Frame::ping(1), 100), Ok(()));
     }

@@ -214,9 +214,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         match self.connection.submit(incoming, shared) {
             Submitted::Answered { epoch } => {
                 metrics::counter!("muster_gateway_heartbeats_total").increment(1);
-                shared
-                    .presence
-                    .note(uid, epoch, sequence_num, shared.clock.now());
+                shared.presence.note(uid, epoch, sequence_num, shared.clock.now());
                 self.push(Frame::addressed(&uid, shared.heartbeat_tail.clone()));
             }
             Submitted::Begun => {
@@ -238,10 +236,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             refused.uid = self.connection.only_agent().unwrap_or_default();
         }
         tracing::debug!(peer = %self.connection.peer, reason = refused.text, "message refused");
-        self.push(Frame::message(reply::bad_request(
-            refused.uid,
-            refused.text,
-        )));
+        self.push(Frame::message(reply::bad_request(refused.uid, refused.text)));
         self.malformed_in_a_row += 1;
         if self.malformed_in_a_row >= self.shared.limits.malformed_in_a_row_max {
             self.close(close_code::POLICY, "too many malformed messages in a row");
@@ -258,12 +253,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     fn close(&mut self, code: u16, reason: &str) {
         if self.phase == Phase::Open {
             tracing::debug!(peer = %self.connection.peer, code, reason, "connection closed");
-            self.connection
-                .outbox
-                .push_last(Frame::close(Some(code), reason));
-            self.connection
-                .vitals
-                .closing_at_least_since(self.shared.uptime_ms());
+            self.connection.outbox.push_last(Frame::close(Some(code), reason));
+            self.connection.vitals.closing_at_least_since(self.shared.uptime_ms());
             self.phase = Phase::Closing;
         }
     }
@@ -305,5 +296,19 @@ impl<IO> Drop for Socket<IO> {
             self.shared.ended(ended);
         }
         self.shared.connections.remove(self.connection.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Session;
+
+    /// A gateway holds 100,000 of these: what grows here is felt.
+    #[test]
+    fn an_idle_connection_is_small() {
+        type Io = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
+        let sizes = [size_of::<Socket<Io>>(), size_of::<Connection>(), size_of::<Session>()];
+        assert!(sizes.iter().sum::<usize>() <= 1_024, "{sizes:?}");
     }
 }

@@ -10,8 +10,10 @@ use tokio::io::AsyncWrite;
 
 use super::{Frame, Outbox, Ticket};
 
-/// Most parts handed to the socket at once.
-const PARTS_MAX: usize = 32;
+/// Most frames handed to the socket at once.
+const FRAMES_MAX: usize = 16;
+/// A frame has a head and a body.
+const PARTS_MAX: usize = 2 * FRAMES_MAX;
 
 /// The frames of one connection that are being written.
 #[derive(Debug, Default)]
@@ -47,7 +49,11 @@ impl Writer {
                 self.frames = VecDeque::new();
                 return self.poll_flush(context, io);
             }
-            let written = ready!(self.poll_write(context, io.as_mut()))?;
+            let Poll::Ready(written) = self.poll_write(context, io.as_mut()) else {
+                self.put_back();
+                return Poll::Pending;
+            };
+            let written = written?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -64,9 +70,7 @@ impl Writer {
         if self.unflushed {
             ready!(io.poll_flush(context))?;
             self.unflushed = false;
-            std::mem::take(&mut self.tickets)
-                .into_iter()
-                .for_each(Ticket::flushed);
+            std::mem::take(&mut self.tickets).into_iter().for_each(Ticket::flushed);
         }
         Poll::Ready(Ok(()))
     }
@@ -78,8 +82,8 @@ impl Writer {
     ) -> Poll<io::Result<usize>> {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let (mut used, mut offset) = (0, self.offset);
-        for frame in &self.frames {
-            if used + 2 > PARTS_MAX || !frame.begin() {
+        for frame in self.frames.iter().take(FRAMES_MAX) {
+            if !frame.begin() {
                 break;
             }
             for part in frame.parts(offset) {
@@ -91,6 +95,15 @@ impl Writer {
             offset = 0;
         }
         io.poll_write_vectored(context, &parts[..used])
+    }
+
+    /// The socket took nothing: frames that were to be written may be withdrawn again, but for one
+    /// that is half written.
+    fn put_back(&self) {
+        let half_written = usize::from(self.offset > 0);
+        let offered = self.frames.iter().take(FRAMES_MAX).skip(half_written);
+        // A withdrawn one stays so.
+        offered.filter(|frame| frame.begin()).for_each(Frame::put_back);
     }
 
     fn advance(&mut self, mut written: usize, outbox: &Outbox) {
@@ -142,9 +155,7 @@ mod tests {
         assert!(gone_stub.withdraw());
         let mut writer = Writer::default();
         let write = async {
-            poll_fn(|cx| writer.poll(cx, Pin::new(&mut near), &outbox, || ()))
-                .await
-                .unwrap();
+            poll_fn(|cx| writer.poll(cx, Pin::new(&mut near), &outbox, || ())).await.unwrap();
             assert!(stub.flushed.try_recv().is_ok());
             drop(near);
         };

@@ -51,10 +51,7 @@ impl Agent {
         let (agent, head) = Self::try_connect(address).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-        assert!(
-            !head.to_lowercase().contains("sec-websocket-protocol"),
-            "{head}"
-        );
+        assert!(!head.to_lowercase().contains("sec-websocket-protocol"), "{head}");
         agent
     }
 
@@ -67,11 +64,8 @@ impl Agent {
             let byte = timeout(PATIENCE, stream.read_u8()).await;
             head.push(byte.expect("answers in time").unwrap());
         }
-        let agent = Self {
-            stream,
-            decoder: Decoder::new(Role::Client, usize::MAX),
-            unread: Vec::new(),
-        };
+        let agent =
+            Self { stream, decoder: Decoder::new(Role::Client, usize::MAX), unread: Vec::new() };
         (agent, String::from_utf8(head).unwrap())
     }
 
@@ -108,9 +102,7 @@ impl Agent {
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         // The gateway may have closed already, which the test then sees in what it hears.
-        let _ = timeout(PATIENCE, self.stream.write_all(bytes))
-            .await
-            .expect("writes in time");
+        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("writes in time");
     }
 
     /// The next message, which must come before anything else.
@@ -137,19 +129,14 @@ impl Agent {
 
     /// What comes next; `None` at the end.
     pub(crate) async fn event(&mut self) -> Option<Event> {
-        self.event_within(PATIENCE)
-            .await
-            .expect("something in time")
+        self.event_within(PATIENCE).await.expect("something in time")
     }
 
     /// `Err` if nothing comes.
     pub(crate) async fn event_within(&mut self, limit: Duration) -> Result<Option<Event>, ()> {
         loop {
             let mut unread = &self.unread[..];
-            let event = self
-                .decoder
-                .feed(&mut unread)
-                .expect("the gateway keeps to the rules");
+            let event = self.decoder.feed(&mut unread).expect("the gateway keeps to the rules");
             self.unread = unread.to_vec();
             if event.is_some() {
                 return Ok(event);

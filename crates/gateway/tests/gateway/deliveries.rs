@@ -17,10 +17,7 @@ use crate::field::{Field, until};
 const FULL_STATE: u64 = ServerToAgentFlags::ReportFullState as u64;
 
 fn target(number: u8, epoch: u64) -> Target {
-    Target {
-        instance_uid: uid(number).into(),
-        epoch,
-    }
+    Target { instance_uid: uid(number).into(), epoch }
 }
 
 async fn deliver(field: &Field, body: ServerToAgent, targets: Vec<Target>) -> Vec<Outcome> {
@@ -33,10 +30,7 @@ async fn deliver(field: &Field, body: ServerToAgent, targets: Vec<Target>) -> Ve
 }
 
 async fn alive(field: &Field, number: u8, epoch: u64) -> bool {
-    let request = Request::Probe(Probe {
-        instance_uid: uid(number).into(),
-        epoch,
-    });
+    let request = Request::Probe(Probe { instance_uid: uid(number).into(), epoch });
     match field.ask(request).await {
         Reply::Probe(reply) => reply.alive,
         other => panic!("not an answer to probe: {other:?}"),
@@ -44,10 +38,7 @@ async fn alive(field: &Field, number: u8, epoch: u64) -> bool {
 }
 
 fn offer() -> ServerToAgent {
-    ServerToAgent {
-        flags: FULL_STATE,
-        ..Default::default()
-    }
+    ServerToAgent { flags: FULL_STATE, ..Default::default() }
 }
 
 #[tokio::test]
@@ -77,10 +68,7 @@ async fn other_epochs_and_strangers_are_not_owned() {
     let expected = [[Outcome::NotOwner; 4].as_slice(), &[Outcome::Sent]].concat();
     assert_eq!(outcomes, expected);
     agent.hear().await;
-    assert!(
-        agent.event_within(Duration::from_millis(50)).await.is_err(),
-        "only one came"
-    );
+    assert!(agent.event_within(Duration::from_millis(50)).await.is_err(), "only one came");
 }
 
 #[tokio::test]
@@ -106,6 +94,8 @@ async fn an_agent_that_does_not_read_is_busy_and_its_delivery_taken_back() {
     }
     assert_eq!(outcomes[0], Outcome::Sent, "fits into the system's buffers");
     assert_eq!(outcomes.last(), Some(&Outcome::Busy));
+    let small = deliver(&field, offer(), vec![target(1, 1)]).await;
+    assert_eq!(small, [Outcome::Busy], "behind the others");
 }
 
 #[tokio::test]
@@ -148,12 +138,7 @@ async fn a_superseded_session_ends_without_a_close_and_a_zombie_s_socket_too() {
     proxy.say(&report(3, 0)).await;
     let supersede = async |number, epoch| {
         let instance_uid = uid(number).into();
-        field
-            .ask(Request::Supersede(Supersede {
-                instance_uid,
-                epoch,
-            }))
-            .await
+        field.ask(Request::Supersede(Supersede { instance_uid, epoch })).await
     };
     supersede(1, 1).await;
     assert_eq!(field.gateway.sessions(), 3, "not a newer epoch");
@@ -162,11 +147,7 @@ async fn a_superseded_session_ends_without_a_close_and_a_zombie_s_socket_too() {
     assert_eq!(zombie.event().await, None);
     supersede(2, 9).await;
     until("the session is dropped", || field.gateway.sessions() == 1).await;
-    assert_eq!(
-        proxy.say(&heartbeat(3, 1)).await.error_response,
-        None,
-        "the other agent stays"
-    );
+    assert_eq!(proxy.say(&heartbeat(3, 1)).await.error_response, None, "the other agent stays");
     assert_eq!(field.seen.closes(), []);
 }
 
@@ -177,14 +158,8 @@ async fn a_newer_session_of_this_gateway_supersedes_the_older() {
     let mut new = Agent::claimed(field.address, 1).await;
     assert!(matches!(old.event().await, Some(Event::Ping(_))));
     assert_eq!(old.event().await, None, "the old socket does not answer");
-    assert_eq!(
-        deliver(&field, offer(), vec![target(1, 1)]).await,
-        [Outcome::NotOwner]
-    );
-    assert_eq!(
-        deliver(&field, offer(), vec![target(1, 2)]).await,
-        [Outcome::Sent]
-    );
+    assert_eq!(deliver(&field, offer(), vec![target(1, 1)]).await, [Outcome::NotOwner]);
+    assert_eq!(deliver(&field, offer(), vec![target(1, 2)]).await, [Outcome::Sent]);
     assert_eq!(new.hear().await.flags, FULL_STATE);
     assert_eq!(field.seen.closes(), []);
 }

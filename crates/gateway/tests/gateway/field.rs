@@ -41,6 +41,7 @@ pub(crate) struct Seen {
     presence: Mutex<Vec<Presence>>,
     epochs: Mutex<BTreeMap<Vec<u8>, u64>>,
     answer: Mutex<Option<Arc<Answer>>>,
+    delay: Mutex<Duration>,
 }
 
 impl Field {
@@ -72,18 +73,13 @@ impl Field {
         };
         field.work(workers).await;
         let stop = field.stop.clone();
-        field
-            .serving
-            .spawn(async move { gateway.serve(listener, stop).await });
+        field.serving.spawn(async move { gateway.serve(listener, stop).await });
         until("the gateway is ready", || field.gateway.ready()).await;
         field
     }
 
     async fn work(&mut self, workers: Client) {
-        let mut reports = workers
-            .join::<Report>(&Subject::Report, WORKERS, 4096)
-            .await
-            .unwrap();
+        let mut reports = workers.join::<Report>(&Subject::Report, WORKERS, 4096).await.unwrap();
         let seen = self.seen.clone();
         self.tasks.spawn(async move {
             while let Some(received) = reports.next().await {
@@ -91,15 +87,14 @@ impl Field {
                 let message = AgentToServer::decode(report.message.clone()).unwrap();
                 let outcome = seen.outcome(&report, &message);
                 lock(&seen.reports).push((report, message));
+                let delay = *lock(&seen.delay);
+                tokio::time::sleep(delay).await;
                 if outcome.is_some() {
                     responder.send(&ReportReply { outcome }).await;
                 }
             }
         });
-        let mut closes = workers
-            .join::<Close>(&Subject::Close, WORKERS, 4096)
-            .await
-            .unwrap();
+        let mut closes = workers.join::<Close>(&Subject::Close, WORKERS, 4096).await.unwrap();
         let seen = self.seen.clone();
         self.tasks.spawn(async move {
             while let Some(received) = closes.next().await {
@@ -120,9 +115,7 @@ impl Field {
     /// Asks the gateway over the bus.
     pub(crate) async fn ask(&self, request: gateway_request::Request) -> gateway_reply::Reply {
         let to = Subject::Gateway(GatewayId::new("g1"));
-        let request = GatewayRequest {
-            request: Some(request),
-        };
+        let request = GatewayRequest { request: Some(request) };
         let answer: GatewayReply = self.control.request(&to, &request, PATIENCE).await.unwrap();
         answer.reply.unwrap()
     }
@@ -142,6 +135,7 @@ impl Seen {
             presence: Mutex::default(),
             epochs: Mutex::default(),
             answer: Mutex::default(),
+            delay: Mutex::default(),
         }
     }
 
@@ -151,6 +145,11 @@ impl Seen {
         answer: impl Fn(&Report, &AgentToServer) -> Option<Outcome> + Send + Sync + 'static,
     ) {
         *lock(&self.answer) = Some(Arc::new(answer));
+    }
+
+    /// Answers come this much later.
+    pub(crate) fn delay(&self, by: Duration) {
+        *lock(&self.delay) = by;
     }
 
     pub(crate) fn answer_as_usual(&self) {
@@ -200,11 +199,7 @@ pub(crate) fn accepted(
         ..Default::default()
     };
     adjust(&mut message);
-    Outcome::Accepted(Accepted {
-        epoch,
-        message: message.encode_to_vec().into(),
-        refused: false,
-    })
+    Outcome::Accepted(Accepted { epoch, message: message.encode_to_vec().into(), refused: false })
 }
 
 pub(crate) fn stale() -> Outcome {
@@ -212,9 +207,7 @@ pub(crate) fn stale() -> Outcome {
 }
 
 pub(crate) fn unavailable() -> Outcome {
-    Outcome::Unavailable(Unavailable {
-        reason: "the store is away".to_owned(),
-    })
+    Outcome::Unavailable(Unavailable { reason: "the store is away".to_owned() })
 }
 
 /// Waits for a condition, up to a deadline.
@@ -224,9 +217,7 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .unwrap_or_else(|_| panic!("not in time: {what}"));
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

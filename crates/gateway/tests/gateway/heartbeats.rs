@@ -16,16 +16,9 @@ async fn a_claim_names_the_session_and_a_report_continues_it() {
     let [(claim, _), (second, message)] = &reports[..] else {
         panic!("two reports: {reports:?}");
     };
-    assert_eq!(
-        (claim.epoch, claim.n, claim.answered_sequence_num),
-        (0, 1, None)
-    );
+    assert_eq!((claim.epoch, claim.n, claim.answered_sequence_num), (0, 1, None));
     assert_eq!((second.epoch, second.n), (1, 2));
-    assert_eq!(
-        second.answered_sequence_num,
-        Some(1),
-        "the heartbeat counts"
-    );
+    assert_eq!(second.answered_sequence_num, Some(1), "the heartbeat counts");
     assert_eq!(second.session_id, claim.session_id);
     assert_eq!(claim.session_id.len(), 16);
     assert_eq!(claim.gateway_id, "g1");
@@ -63,13 +56,7 @@ async fn heartbeats_cost_the_bus_nothing_but_presence() {
 async fn an_idle_gateway_gives_signs_of_life() {
     let field = Field::start().await;
     until("presence", || field.seen.presence().len() >= 3).await;
-    assert!(
-        field
-            .seen
-            .presence()
-            .iter()
-            .all(|presence| presence.seen.is_empty())
-    );
+    assert!(field.seen.presence().iter().all(|presence| presence.seen.is_empty()));
 }
 
 #[tokio::test]
@@ -86,11 +73,7 @@ async fn what_says_something_or_leaves_a_gap_is_a_report() {
     agent.say(&capable).await;
     agent.say(&heartbeat(1, 4)).await;
     agent.say(&vague).await;
-    assert_eq!(
-        field.seen.reports().len(),
-        4,
-        "only the last is answered here"
-    );
+    assert_eq!(field.seen.reports().len(), 4, "only the last is answered here");
 }
 
 #[tokio::test]
@@ -111,17 +94,10 @@ async fn a_thousand_rapid_messages_stay_in_order() {
         assert_eq!(agent.hear().await.error_response, None);
     }
     let reports = field.seen.reports();
-    let numbers: Vec<u64> = reports
-        .iter()
-        .map(|(_, message)| message.sequence_num)
-        .collect();
+    let numbers: Vec<u64> = reports.iter().map(|(_, message)| message.sequence_num).collect();
     assert!(numbers.is_sorted());
     for (report, message) in &reports[1..] {
-        assert_eq!(
-            report.answered_sequence_num,
-            Some(message.sequence_num - 1),
-            "no gap"
-        );
+        assert_eq!(report.answered_sequence_num, Some(message.sequence_num - 1), "no gap");
     }
     let counts: Vec<u64> = reports.iter().map(|(report, _)| report.n).collect();
     assert_eq!(counts, (1..=reports.len() as u64).collect::<Vec<_>>());
@@ -171,19 +147,36 @@ async fn an_unknown_fate_is_repeated_under_its_name_then_admitted() {
     assert_eq!((reply.instance_uid, reply.capabilities), (uid(1), 0));
     let tried = field.seen.reports();
     assert!(tried.len() >= 3, "repeated");
-    assert!(
-        tried[1..]
-            .iter()
-            .all(|(report, _)| (report.epoch, report.n) == (1, 2))
-    );
+    assert!(tried[1..].iter().all(|(report, _)| (report.epoch, report.n) == (1, 2)));
     field.seen.answer_as_usual();
     let reply = agent.say(&heartbeat(1, 2)).await;
     assert_eq!(reply.error_response, None);
     let (next, _) = field.seen.reports().pop().unwrap();
-    assert_eq!(
-        (next.epoch, next.n, next.answered_sequence_num),
-        (1, 3, Some(0))
-    );
+    assert_eq!((next.epoch, next.n, next.answered_sequence_num), (1, 3, Some(0)));
+}
+
+#[tokio::test]
+async fn what_waits_behind_an_unknown_fate_is_not_tried_one_by_one() {
+    let patience = std::time::Duration::from_millis(300);
+    let field = Field::with(|limits| {
+        limits.report_timeout = patience;
+        limits.report_patience = patience;
+    })
+    .await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    field.seen.answer_with(|_, _| None);
+    for number in 1..=30 {
+        agent.send(&report(1, number)).await;
+    }
+    let began = tokio::time::Instant::now();
+    for _ in 1..=30 {
+        assert_eq!(agent.hear().await.error_response.unwrap().r#type, 2);
+    }
+    assert!(began.elapsed() < patience * 5);
+    field.seen.answer_as_usual();
+    agent.say(&heartbeat(1, 31)).await;
+    let (next, _) = field.seen.reports().pop().unwrap();
+    assert_eq!(next.answered_sequence_num, Some(0), "the gap shows");
 }
 
 #[tokio::test]
@@ -201,10 +194,7 @@ async fn a_claim_of_unknown_fate_is_followed_by_another_session_s() {
     let reports = field.seen.reports();
     let (first, last) = (&reports[0].0, &reports.last().unwrap().0);
     assert_ne!(first.session_id, last.session_id);
-    assert_eq!(
-        (last.epoch, last.n, last.answered_sequence_num),
-        (0, 1, None)
-    );
+    assert_eq!((last.epoch, last.n, last.answered_sequence_num), (0, 1, None));
 }
 
 #[tokio::test]
@@ -248,13 +238,7 @@ async fn an_agent_without_a_uid_is_asked_for_each_time() {
         assert_eq!(reply.agent_identification.unwrap().new_instance_uid, uid(9));
     }
     assert_eq!(field.gateway.sessions(), 0);
-    assert!(
-        field
-            .seen
-            .reports()
-            .iter()
-            .all(|(report, _)| report.epoch == 0)
-    );
+    assert!(field.seen.reports().iter().all(|(report, _)| report.epoch == 0));
     field.seen.answer_as_usual();
     agent.say(&report(9, 1)).await;
     assert_eq!(field.gateway.sessions(), 1);

@@ -13,9 +13,7 @@ async fn a_close_is_echoed_and_told_to_the_workers_with_the_last_number() {
     let field = Field::start().await;
     let mut agent = Agent::claimed(field.address, 1).await;
     agent.say(&heartbeat(1, 1)).await;
-    agent
-        .send_frame(Opcode::Close, &1000_u16.to_be_bytes())
-        .await;
+    agent.send_frame(Opcode::Close, &1000_u16.to_be_bytes()).await;
     assert_eq!(agent.event().await, Some(Event::Close(Some(1000))));
     assert_eq!(agent.event().await, None);
     until("the workers know", || field.seen.closes().len() == 1).await;
@@ -30,12 +28,23 @@ async fn a_close_is_echoed_and_told_to_the_workers_with_the_last_number() {
 async fn a_report_just_before_the_close_is_taken_and_answered() {
     let field = Field::start().await;
     let mut agent = Agent::claimed(field.address, 1).await;
+    field.seen.delay(Duration::from_millis(100));
     agent.send(&report(1, 1)).await;
     agent.send_frame(Opcode::Close, &[]).await;
     assert_eq!(agent.hear().await.error_response, None);
     assert_eq!(agent.event().await, Some(Event::Close(None)));
     until("the workers know", || field.seen.closes().len() == 1).await;
     assert_eq!(field.seen.closes()[0].answered_sequence_num, Some(1));
+}
+
+#[tokio::test]
+async fn a_close_waits_only_so_long_for_a_report_in_flight() {
+    let field = Field::with(|limits| limits.close_grace = Duration::from_millis(100)).await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    field.seen.answer_with(|_, _| None);
+    agent.send(&report(1, 1)).await;
+    agent.send_frame(Opcode::Close, &[]).await;
+    assert_eq!(agent.event().await, Some(Event::Close(None)));
 }
 
 #[tokio::test]
@@ -74,12 +83,7 @@ async fn a_goodbye_is_a_report_and_ends_the_session_without_a_close() {
     drop(proxy);
     until("the workers know", || !field.seen.closes().is_empty()).await;
     assert_eq!(field.gateway.sessions(), 0);
-    let closed: Vec<_> = field
-        .seen
-        .closes()
-        .iter()
-        .map(|c| c.instance_uid.to_vec())
-        .collect();
+    let closed: Vec<_> = field.seen.closes().iter().map(|c| c.instance_uid.to_vec()).collect();
     assert_eq!(closed, [uid(2)]);
 }
 
@@ -127,11 +131,7 @@ async fn a_drain_closes_with_1001_and_tells_every_session_s_end() {
     assert_eq!(field.seen.closes().len(), 20);
     assert!(tokio::net::TcpStream::connect(field.address).await.is_err());
     until("the last presence", || {
-        field
-            .seen
-            .presence()
-            .last()
-            .is_some_and(|presence| presence.sessions == 0)
+        field.seen.presence().last().is_some_and(|presence| presence.sessions == 0)
     })
     .await;
 }
@@ -150,17 +150,11 @@ async fn a_drain_ends_by_its_deadline_whatever_peers_do() {
 #[tokio::test]
 async fn no_more_sockets_than_allowed() {
     let field = Field::with(|limits| limits.connections_max = 2).await;
-    let _held = [
-        Agent::connect(field.address).await,
-        Agent::connect(field.address).await,
-    ];
+    let _held = [Agent::connect(field.address).await, Agent::connect(field.address).await];
     let (_, head) = Agent::try_connect(field.address).await;
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     let retry = head.to_lowercase();
-    let retry = retry
-        .split("retry-after: ")
-        .nth(1)
-        .and_then(|rest| rest.lines().next());
+    let retry = retry.split("retry-after: ").nth(1).and_then(|rest| rest.lines().next());
     let seconds: u64 = retry.unwrap().parse().unwrap();
     assert!((30..=61).contains(&seconds), "{seconds}");
 }

@@ -3,10 +3,12 @@
 use crate::agent::{Agent, heartbeat};
 use crate::field::Field;
 
-const CONNECTIONS: u8 = 250;
+/// Other tests of this process allocate meanwhile, so the middle one of some rounds counts.
+const ROUNDS: u8 = 5;
+const CONNECTIONS: u8 = 50;
 /// Both ends of a connection are in this process, unoptimised, and the allocator rounds up. A
-/// buffer kept per connection on either path would show.
-const BYTES_MAX: usize = 12 << 10;
+/// read buffer kept per connection would show.
+const BYTES_MAX: usize = 8 << 10;
 
 /// Resident memory of this process.
 fn resident() -> usize {
@@ -18,26 +20,20 @@ fn resident() -> usize {
 #[tokio::test]
 async fn an_idle_connection_holds_no_buffer() {
     let field = Field::start().await;
-    let mut agents = Vec::new();
-    for number in 0..CONNECTIONS {
-        if number == 50 {
-            // What is allocated once is allocated by now.
-            agents.clear();
+    let mut agents = Vec::with_capacity(usize::from(ROUNDS) * usize::from(CONNECTIONS));
+    let mut costs = Vec::new();
+    for round in 0..ROUNDS {
+        let before = resident();
+        for number in 0..CONNECTIONS {
+            let number = round * CONNECTIONS + number;
+            let mut agent = Agent::claimed(field.address, number).await;
+            agent.say(&heartbeat(number, 1)).await;
+            agents.push(agent);
         }
-        let mut agent = Agent::claimed(field.address, number).await;
-        agent.say(&heartbeat(number, 1)).await;
-        agents.push(agent);
-        if number == 50 {
-            agents.reserve(usize::from(CONNECTIONS));
-        }
+        costs.push(resident().saturating_sub(before) / usize::from(CONNECTIONS));
     }
-    let before = resident();
-    for number in 0..CONNECTIONS {
-        let mut agent = Agent::claimed(field.address, number).await;
-        agent.say(&heartbeat(number, 1)).await;
-        agents.push(agent);
-    }
-    let each = resident().saturating_sub(before) / usize::from(CONNECTIONS);
-    println!("{each} bytes per connection, both ends");
-    assert!(each <= BYTES_MAX, "{each} bytes per connection");
+    costs.sort_unstable();
+    let cost = costs[costs.len() / 2];
+    println!("{cost} bytes per connection, both ends");
+    assert!(cost <= BYTES_MAX, "{cost} bytes per connection: {costs:?}");
 }

@@ -23,9 +23,7 @@ struct Answer {
 impl Answer {
     fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     fn message(&self) -> ServerToAgent {
@@ -45,10 +43,7 @@ async fn request(field: &Field, head: &str, body: &[u8]) -> Answer {
     if answer.is_empty() {
         read.expect("an answer");
     }
-    let end = answer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .expect("a head");
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     Answer {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
@@ -77,10 +72,7 @@ async fn a_poll_is_a_report_without_a_session() {
     let field = Field::start().await;
     let answer = post(&field, "", &heartbeat(1, 7).encode_to_vec()).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/x-protobuf")
-    );
+    assert_eq!(answer.header("content-type"), Some("application/x-protobuf"));
     assert_eq!(answer.header("content-encoding"), None);
     assert_eq!(answer.message().instance_uid, uid(1));
     let (asked, _) = &field.seen.reports()[0];
@@ -96,23 +88,14 @@ async fn bodies_may_be_chunked_and_gzipped() {
     let body = report(1, 0).encode_to_vec();
     let gzip = packed(&body);
     let answer = post(&field, "Content-Encoding: gzip\r\n", &gzip).await;
-    assert_eq!(
-        (answer.status, answer.message().instance_uid),
-        (200, uid(1))
-    );
+    assert_eq!((answer.status, answer.message().instance_uid), (200, uid(1)));
     let (first, rest) = body.split_at(5);
     let chunk = |part: &[u8]| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
     let chunked = [chunk(first), chunk(rest), chunk(b"")].concat();
     let head = "POST /v1/opamp HTTP/1.1\r\nContent-Type: Application/X-Protobuf; x=1\r\n\
         Transfer-Encoding: chunked\r\n";
     assert_eq!(request(&field, head, &chunked).await.status, 200);
-    assert!(
-        field
-            .seen
-            .reports()
-            .iter()
-            .all(|(asked, _)| asked.message == body)
-    );
+    assert!(field.seen.reports().iter().all(|(asked, _)| asked.message == body));
 }
 
 #[tokio::test]
@@ -132,9 +115,7 @@ async fn responses_are_gzipped_where_allowed() {
         let mut plain = answer.body.clone();
         if gzipped {
             plain.clear();
-            GzDecoder::new(&answer.body[..])
-                .read_to_end(&mut plain)
-                .unwrap();
+            GzDecoder::new(&answer.body[..]).read_to_end(&mut plain).unwrap();
         }
         let message = ServerToAgent::decode(&plain[..]).unwrap();
         assert_eq!(message.instance_uid, uid(1));
@@ -146,12 +127,7 @@ async fn bodies_over_the_limit_are_413_on_the_wire_and_inflated() {
     let field = Field::with(|limits| limits.receive_bytes_max = 100_000).await;
     let bomb = packed(&vec![0; 50_000_000]);
     assert!(bomb.len() < 100_000);
-    assert_eq!(
-        post(&field, "Content-Encoding: gzip\r\n", &bomb)
-            .await
-            .status,
-        413
-    );
+    assert_eq!(post(&field, "Content-Encoding: gzip\r\n", &bomb).await.status, 413);
     assert_eq!(post(&field, "", &vec![0; 100_001]).await.status, 413);
     let head = "POST /v1/opamp HTTP/1.1\r\nContent-Type: application/x-protobuf\r\n\
         Transfer-Encoding: chunked\r\n";
@@ -164,18 +140,8 @@ async fn bodies_over_the_limit_are_413_on_the_wire_and_inflated() {
 async fn codings_that_cannot_be_read_are_refused() {
     let field = Field::start().await;
     let body = report(1, 0).encode_to_vec();
-    assert_eq!(
-        post(&field, "Content-Encoding: zstd\r\n", &body)
-            .await
-            .status,
-        415
-    );
-    assert_eq!(
-        post(&field, "Content-Encoding: gzip\r\n", &body)
-            .await
-            .status,
-        400
-    );
+    assert_eq!(post(&field, "Content-Encoding: zstd\r\n", &body).await.status, 415);
+    assert_eq!(post(&field, "Content-Encoding: gzip\r\n", &body).await.status, 400);
     assert!(field.seen.reports().is_empty());
 }
 
@@ -192,10 +158,7 @@ async fn undecodable_is_400_and_invalid_is_200_each_with_a_reason() {
     nameless.instance_uid = vec![1; 15];
     let answer = post(&field, "", &nameless.encode_to_vec()).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/x-protobuf")
-    );
+    assert_eq!(answer.header("content-type"), Some("application/x-protobuf"));
     let error = answer.message().error_response.unwrap();
     assert_eq!(error.r#type, 1);
     assert!(error.error_message.contains("15"));
@@ -206,17 +169,9 @@ async fn undecodable_is_400_and_invalid_is_200_each_with_a_reason() {
 async fn the_body_s_uid_counts_whatever_the_header_says() {
     let field = Field::start().await;
     let body = report(1, 0).encode_to_vec();
-    for header in [
-        "01010101-0101-0101-0101-010101010101",
-        "nonsense",
-        "",
-        &"x".repeat(500),
-    ] {
+    for header in ["01010101-0101-0101-0101-010101010101", "nonsense", "", &"x".repeat(500)] {
         let answer = post(&field, &format!("OpAMP-Instance-UID: {header}\r\n"), &body).await;
-        assert_eq!(
-            (answer.status, answer.message().instance_uid),
-            (200, uid(1))
-        );
+        assert_eq!((answer.status, answer.message().instance_uid), (200, uid(1)));
     }
 }
 
@@ -248,29 +203,17 @@ async fn many_agents_share_one_connection() {
             "POST /v1/opamp HTTP/1.1\r\nHost: localhost\r\n\
              Content-Type: application/x-protobuf\r\nContent-Length: {length}\r\n\r\n"
         );
-        stream
-            .write_all(&[head.as_bytes(), &body].concat())
-            .await
-            .unwrap();
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
         }
         let head = String::from_utf8(head).unwrap().to_lowercase();
         assert!(head.starts_with("http/1.1 200"), "{head}");
-        let length = head
-            .split("content-length: ")
-            .nth(1)
-            .unwrap()
-            .lines()
-            .next()
-            .unwrap();
+        let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
         let mut body = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut body).await.unwrap();
-        assert_eq!(
-            ServerToAgent::decode(&body[..]).unwrap().instance_uid,
-            uid(number)
-        );
+        assert_eq!(ServerToAgent::decode(&body[..]).unwrap().instance_uid, uid(number));
     }
 }
 
@@ -281,18 +224,9 @@ async fn requests_of_neither_transport_are_told_so() {
     for (head, status) in [
         ("GET /v1/opamp HTTP/1.1\r\n".to_owned(), 426),
         ("GET / HTTP/1.1\r\n".to_owned(), 404),
-        (
-            "POST /v1/opamp HTTP/1.1\r\nContent-Type: application/json\r\n".to_owned(),
-            415,
-        ),
-        (
-            "PUT /v1/opamp HTTP/1.1\r\nContent-Type: application/x-protobuf\r\n".to_owned(),
-            405,
-        ),
-        (
-            format!("GET /v1/opamp HTTP/1.1\r\n{upgrade}Sec-WebSocket-Version: 8\r\n"),
-            426,
-        ),
+        ("POST /v1/opamp HTTP/1.1\r\nContent-Type: application/json\r\n".to_owned(), 415),
+        ("PUT /v1/opamp HTTP/1.1\r\nContent-Type: application/x-protobuf\r\n".to_owned(), 405),
+        (format!("GET /v1/opamp HTTP/1.1\r\n{upgrade}Sec-WebSocket-Version: 8\r\n"), 426),
     ] {
         let answer = request(&field, &head, b"").await;
         assert_eq!(answer.status, status, "{head}");

@@ -13,11 +13,7 @@ fn bad_request(reply: &ServerToAgent) -> String {
     let error = reply.error_response.clone().expect("an error");
     assert_eq!(error.r#type, BAD_REQUEST);
     assert_eq!(error.details, None, "nothing to wait for");
-    assert_eq!(
-        (reply.capabilities, reply.flags),
-        (0, 0),
-        "an error comes alone"
-    );
+    assert_eq!((reply.capabilities, reply.flags), (0, 0), "an error comes alone");
     error.error_message
 }
 
@@ -42,11 +38,7 @@ async fn malformed_messages_are_answered_and_the_socket_lives() {
     }
     agent.say(&report(1, 0)).await;
     agent.send_message(&[0, 0xff]).await;
-    assert_eq!(
-        agent.hear().await.instance_uid,
-        uid(1),
-        "the only agent it can be"
-    );
+    assert_eq!(agent.hear().await.instance_uid, uid(1), "the only agent it can be");
     assert_eq!(field.seen.reports().len(), 1);
 }
 
@@ -79,15 +71,10 @@ async fn absurd_nesting_is_refused_by_name_and_deeper_still_by_the_decoder() {
     let mut agent = Agent::connect(field.address).await;
     for (depth, expected) in [(20, "nested more than 16"), (200, "recursion limit")] {
         let value = (0..depth).fold(AnyValue::default(), |inner, _| AnyValue {
-            value: Some(any_value::Value::ArrayValue(ArrayValue {
-                values: vec![inner],
-            })),
+            value: Some(any_value::Value::ArrayValue(ArrayValue { values: vec![inner] })),
         });
         let mut message = report(1, 0);
-        let attribute = KeyValue {
-            key: "k".to_owned(),
-            value: Some(value),
-        };
+        let attribute = KeyValue { key: "k".to_owned(), value: Some(value) };
         message.agent_description = Some(AgentDescription {
             non_identifying_attributes: vec![attribute],
             ..Default::default()
@@ -187,9 +174,8 @@ async fn a_reply_over_the_send_limit_is_replaced_by_an_acknowledgement() {
     field.seen.answer_with(|_, message| {
         Some(accepted(1, message, |reply| {
             reply.flags = 1;
-            reply.agent_identification = Some(opamp::v1::AgentIdentification {
-                new_instance_uid: vec![0; 1_000],
-            });
+            reply.agent_identification =
+                Some(opamp::v1::AgentIdentification { new_instance_uid: vec![0; 1_000] });
         }))
     });
     let mut agent = Agent::connect(field.address).await;
