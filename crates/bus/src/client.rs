@@ -9,6 +9,10 @@ use prost::Message;
 use tokio::task::JoinHandle;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::limits::{
+    CHUNK_BYTES, CHUNK_TIMEOUT, ENVELOPE_BYTES_MAX, FETCHES_MAX, INLINE_BYTES_MAX,
+    MESSAGE_BYTES_MAX, PARCEL_TTL,
+};
 use crate::parcel::Parcels;
 use crate::port::{Bus, Inbound, LogEntry, LogReader, Position, ReplyTo, Subscription};
 use crate::v1::envelope::Body;
@@ -17,22 +21,6 @@ use crate::{Error, Subject, trace};
 
 /// Version of the envelope and of everything in it.
 const FORMAT: u32 = 1;
-/// Room that an envelope needs around its body.
-const ENVELOPE_BYTES_MAX: usize = 1 << 10;
-/// Bodies above this cross as parcels even where the bus would take them, so that one large
-/// message does not sit in front of many small ones.
-const INLINE_BYTES_MAX: usize = 512 << 10;
-/// Largest chunk fetched at once.
-const CHUNK_BYTES: u32 = 256 << 10;
-/// Largest message taken, parcels included: the largest OpAMP message and its surroundings.
-const MESSAGE_BYTES_MAX: usize = (64 << 20) + (1 << 20);
-/// How long one chunk may take.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a parcel waits when its message had no deadline.
-const PARCEL_TTL: Duration = Duration::from_secs(30);
-/// Fetches of parcels that may wait here.
-const FETCHES_MAX: usize = 1024;
-
 /// A request that has one kind of answer.
 pub trait Call: Message {
     /// The answer.

@@ -9,18 +9,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
+use crate::limits::{LOG_BYTES_MAX, LOG_IDS_MAX, PAYLOAD_MAX, READER_CAPACITY};
 use crate::port::{
     Bus, Guard, Inbound, LogEntry, LogReader, Logged, Position, ReplyTo, Subscription,
 };
-
-/// Bytes of events kept; older ones are gone and readers behind them start over.
-const LOG_BYTES_MAX: usize = 64 << 20;
-/// Ids remembered for dropping repeated entries.
-const LOG_IDS_MAX: usize = 65_536;
-/// Entries a reader may have waiting.
-const READER_CAPACITY: usize = 256;
-/// As NATS has it, so that the same messages travel as parcels on either bus.
-const PAYLOAD_MAX: usize = 1 << 20;
 
 /// A bus inside one process. Cheap to clone; clones are the same bus.
 #[derive(Debug, Clone)]

@@ -9,6 +9,8 @@ mod client;
 mod error;
 pub mod event;
 mod in_process;
+mod limits;
+mod nats;
 mod parcel;
 mod port;
 mod subject;
@@ -23,5 +25,6 @@ pub mod v1 {
 pub use client::{Call, Client, Events, Inbox, Received, Responder};
 pub use error::Error;
 pub use in_process::InProcess;
+pub use nats::{Nats, NatsConfig};
 pub use port::{Bus, Inbound, LogEntry, LogReader, Logged, Position, ReplyTo, Subscription};
 pub use subject::{Subject, WORKERS};

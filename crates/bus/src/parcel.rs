@@ -7,11 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::limits::HELD_BYTES_MAX;
 use crate::v1::{FetchParcel, ParcelChunk};
-
-/// Most bytes of bodies waiting to be fetched from one process. Four of the largest OpAMP
-/// messages; a sender beyond it gets `TooLarge` and treats the message as not sent.
-pub(crate) const HELD_BYTES_MAX: usize = 256 << 20;
 
 /// Bodies held for fetching.
 #[derive(Debug, Default)]

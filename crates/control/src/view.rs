@@ -85,8 +85,8 @@ impl View {
     ) -> Page {
         let (state, now) = (self.read(), self.clock.now());
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut page = Page::default();
-        page.total = state.agents.values().filter(|entry| selector.matches(&entry.summary)).count();
+        let total = state.agents.values().filter(|entry| selector.matches(&entry.summary)).count();
+        let mut page = Page { total, ..Page::default() };
         let selected = state
             .agents
             .range((start, Bound::Unbounded))

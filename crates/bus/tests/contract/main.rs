@@ -1,0 +1,95 @@
+//! What every bus promises, run on each backend.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+mod log;
+mod messages;
+mod nats_only;
+mod typed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Bus, InProcess, Nats, NatsConfig};
+use services::Server;
+
+/// How long anything may take that should take no time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One bus, seen by two processes.
+pub(crate) struct Pair {
+    pub(crate) a: Arc<dyn Bus>,
+    pub(crate) b: Arc<dyn Bus>,
+    _server: Option<Server>,
+}
+
+pub(crate) async fn in_process() -> Option<Pair> {
+    let bus = Arc::new(InProcess::default());
+    Some(Pair { a: bus.clone(), b: bus, _server: None })
+}
+
+pub(crate) async fn nats() -> Option<Pair> {
+    let server = nats_server()?;
+    let (a, b) = (connect(&server, "a").await, connect(&server, "b").await);
+    Some(Pair { a: Arc::new(a), b: Arc::new(b), _server: Some(server) })
+}
+
+pub(crate) async fn connect(server: &Server, name: &str) -> Nats {
+    let config = NatsConfig {
+        url: server.url(),
+        fleet: "test".to_owned(),
+        name: name.to_owned(),
+        replicas: 1,
+    };
+    Nats::connect(config).await.unwrap()
+}
+
+/// A NATS of its own, or nothing where there is none, which CI does not let pass.
+pub(crate) fn nats_server() -> Option<Server> {
+    match Server::nats() {
+        Ok(server) => Some(server),
+        Err(error) => {
+            let ci = std::env::vars().any(|(name, value)| name == "CI" && value == "true");
+            assert!(!ci, "{error:#}");
+            eprintln!("SKIPPED: {error:#}");
+            None
+        }
+    }
+}
+
+/// Runs every case on every backend, each as a test of its own.
+macro_rules! contract {
+    ($($module:ident :: $case:ident),* $(,)?) => {
+        contract!(@backend in_process: $($module::$case),*);
+        contract!(@backend nats: $($module::$case),*);
+    };
+    (@backend $backend:ident: $($module:ident :: $case:ident),*) => {
+        mod $backend {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                if let Some(pair) = super::$backend().await {
+                    super::$module::$case(pair).await;
+                }
+            })*
+        }
+    };
+}
+
+contract! {
+    messages::everybody_who_listens_hears,
+    messages::a_group_shares_and_takes_turns,
+    messages::an_answer_reaches_its_asker,
+    messages::nobody_there_is_told_from_silence,
+    messages::a_dropped_subscription_hears_nothing_more,
+    messages::a_full_queue_drops_and_goes_on,
+    log::entries_are_read_in_order_from_any_position,
+    log::the_same_entry_twice_is_one,
+    log::a_reader_waits_for_what_comes,
+    log::a_position_that_is_not_there_is_out_of_range,
+    typed::large_messages_cross_both_ways,
+    typed::a_message_over_the_limit_is_refused,
+    typed::nonsense_is_skipped,
+    typed::a_deadline_travels_with_the_message,
+    typed::fleets_do_not_hear_each_other,
+    typed::a_trace_goes_on_at_the_other_end,
+}

@@ -1,0 +1,110 @@
+//! The typed client, over either backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::v1::{GetBlob, GetBlobReply, IntentChanged};
+use bus::{Client, Error, Subject, WORKERS};
+use model::{Clock, Timestamp};
+use opentelemetry::trace::TracerProvider as _;
+use tokio::time::timeout;
+use tracing::Instrument as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::{PATIENCE, Pair};
+
+#[derive(Debug)]
+struct Fixed(u64);
+
+impl Clock for Fixed {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0)
+    }
+}
+
+async fn clients(pair: &Pair) -> (Client, Client) {
+    let client = |bus: &Arc<dyn bus::Bus>, name: &'static str| {
+        let bus = bus.clone();
+        async move { Client::new(bus, "test", name, Arc::new(Fixed(1_000))).await.unwrap() }
+    };
+    (client(&pair.a, "a").await, client(&pair.b, "b").await)
+}
+
+pub(crate) async fn large_messages_cross_both_ways(pair: Pair) {
+    let (a, b) = clients(&pair).await;
+    let mut inbox = b.join::<GetBlob>(&Subject::Blob, WORKERS, 8).await.unwrap();
+    let big = vec![7_u8; 3 << 20];
+    let answering = async {
+        let (asked, responder) = inbox.next().await.unwrap().split();
+        responder.send(&GetBlobReply { found: true, body: asked.hash }).await;
+    };
+    let ask = GetBlob { hash: big.clone().into() };
+    let (answer, ()) = tokio::join!(a.request(&Subject::Blob, &ask, PATIENCE), answering);
+    assert!(answer.unwrap().body == big);
+}
+
+pub(crate) async fn a_message_over_the_limit_is_refused(pair: Pair) {
+    let (a, _) = clients(&pair).await;
+    let ask = GetBlob { hash: vec![0; 70 << 20].into() };
+    let refused = a.request(&Subject::Blob, &ask, PATIENCE).await;
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+}
+
+pub(crate) async fn nonsense_is_skipped(pair: Pair) {
+    let (a, b) = clients(&pair).await;
+    let mut inbox = b.subscribe::<IntentChanged>(&Subject::Intent, 8).await.unwrap();
+    let subject = Subject::Intent.text("test");
+    for nonsense in [&b"\xff\xff\xff"[..], b"", b"\x08\x63"] {
+        pair.a.publish(&subject, nonsense.to_vec().into()).await.unwrap();
+    }
+    a.publish(&Subject::Intent, &IntentChanged { decision: 5 }).await.unwrap();
+    let received = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+    assert_eq!(received.body.decision, 5);
+}
+
+pub(crate) async fn a_deadline_travels_with_the_message(pair: Pair) {
+    let (a, b) = clients(&pair).await;
+    let late = Client::new(pair.b.clone(), "test", "late", Arc::new(Fixed(2_000))).await.unwrap();
+    let mut in_time = b.subscribe::<GetBlob>(&Subject::Blob, 8).await.unwrap();
+    let mut too_late = late.subscribe::<GetBlob>(&Subject::Blob, 8).await.unwrap();
+    let ask = GetBlob::default();
+    let silence = a.request(&Subject::Blob, &ask, Duration::from_millis(300)).await;
+    assert!(matches!(silence, Err(Error::TimedOut(_))));
+    let received = timeout(PATIENCE, in_time.next()).await.unwrap().unwrap();
+    assert_eq!(received.deadline, Some(Timestamp(1_300)));
+    assert!(!received.expired());
+    assert!(timeout(PATIENCE, too_late.next()).await.unwrap().unwrap().expired());
+}
+
+pub(crate) async fn fleets_do_not_hear_each_other(pair: Pair) {
+    let (a, b) = clients(&pair).await;
+    let other = Client::new(pair.b.clone(), "other", "o", Arc::new(Fixed(1_000))).await.unwrap();
+    let mut theirs = other.subscribe::<IntentChanged>(&Subject::Intent, 8).await.unwrap();
+    let mut ours = b.subscribe::<IntentChanged>(&Subject::Intent, 8).await.unwrap();
+    a.publish(&Subject::Intent, &IntentChanged { decision: 1 }).await.unwrap();
+    other.publish(&Subject::Intent, &IntentChanged { decision: 2 }).await.unwrap();
+    assert_eq!(timeout(PATIENCE, ours.next()).await.unwrap().unwrap().body.decision, 1);
+    assert_eq!(timeout(PATIENCE, theirs.next()).await.unwrap().unwrap().body.decision, 2);
+}
+
+pub(crate) async fn a_trace_goes_on_at_the_other_end(pair: Pair) {
+    use opentelemetry::trace::TraceContextExt as _;
+    let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    let _tracing = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    opentelemetry::global::set_text_map_propagator(
+        opentelemetry_sdk::propagation::TraceContextPropagator::new(),
+    );
+    let (a, b) = clients(&pair).await;
+    let mut inbox = b.subscribe::<IntentChanged>(&Subject::Intent, 8).await.unwrap();
+    let sent = tracing::info_span!("sent");
+    let message = IntentChanged { decision: 1 };
+    a.publish(&Subject::Intent, &message).instrument(sent.clone()).await.unwrap();
+    let received = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
+    let taken = tracing::info_span!("taken");
+    received.parent(&taken);
+    let trace = |span: &tracing::Span| span.context().span().span_context().trace_id();
+    assert_eq!(trace(&taken), trace(&sent));
+    assert_ne!(trace(&taken), opentelemetry::TraceId::INVALID);
+}
