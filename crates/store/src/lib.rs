@@ -3,9 +3,14 @@
 //! The only transaction is compare-and-set on one key. Records and ledger are both stores; a
 //! cluster keeps them apart. What may not enter: what a record means, and any bus.
 
+mod counted;
 mod error;
+mod layout;
+mod limits;
 mod memory;
 mod port;
+mod redb;
+mod redis;
 pub mod tables;
 
 /// Messages of `muster.state.v1`, generated from `proto/`.
@@ -14,6 +19,9 @@ mod v1 {
     include!("gen/muster.state.v1.rs");
 }
 
+pub use self::redb::Redb;
+pub use self::redis::{Durability, Redis, RedisConfig};
+pub use counted::{Counted, Counts, Op};
 pub use error::Error;
 pub use memory::Memory;
 pub use port::{

@@ -9,10 +9,8 @@ use model::ConfigHash;
 use opamp::InstanceUid;
 
 use crate::Error;
+use crate::limits::PAGE_ENTRIES;
 use crate::port::{Cursor, Key, Outcome, Page, Presence, Store, Stored, Table, Version, Write};
-
-/// Entries per page of a scan.
-const PAGE: usize = 512;
 
 /// A store in memory. Cheap to clone; clones are the same store.
 #[derive(Debug, Clone, Default)]
@@ -82,8 +80,11 @@ impl Store for Memory {
         let mine = |key: &Key| key.table == table && key.shard() == shard;
         let after = |key: &Key| cursor.0.is_empty() || key.id > cursor.0;
         let mut found = state.values.iter().filter(|(key, _)| mine(key) && after(key));
-        let entries: Vec<_> =
-            found.by_ref().take(PAGE).map(|(key, stored)| (key.clone(), stored.clone())).collect();
+        let entries: Vec<_> = found
+            .by_ref()
+            .take(PAGE_ENTRIES)
+            .map(|(key, stored)| (key.clone(), stored.clone()))
+            .collect();
         let more = found.next().is_some();
         let next = entries.last().filter(|_| more).map(|(key, _)| Cursor(key.id.clone()));
         Ok(Page { entries, next })
