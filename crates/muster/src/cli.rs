@@ -1,0 +1,95 @@
+//! The command line: what can be typed, and who does it. Words and help texts live here, the
+//! work in the modules; nothing here knows how the server is built.
+
+mod agents;
+mod assignments;
+mod call;
+mod configs;
+mod files;
+mod json;
+mod names;
+mod output;
+
+use clap::{Parser, Subcommand};
+pub(crate) use output::print;
+
+use crate::config::ServeArgs;
+use crate::{limits, serve};
+
+/// One place to see and configure a fleet of OpAMP agents.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 server unreachable";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: every role in one process, or one role of a cluster
+    Serve(Box<ServeArgs>),
+    /// See the agents of the fleet
+    Agents(agents::Args),
+    /// Keep configs for agents, as numbered revisions
+    Config(configs::Args),
+    /// Decide which agents run which config
+    Assign(assignments::Args),
+}
+
+/// Where the server is and how its answers are shown.
+#[derive(Debug, clap::Args)]
+struct Client {
+    /// Control API of the server
+    #[arg(long, global = true, value_name = "URL", env = "MUSTER_SERVER")]
+    #[arg(default_value = "http://127.0.0.1:4321")]
+    server: String,
+    /// How answers are shown
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    output: output::Format,
+    /// Seconds that the whole command may take
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = limits::CALL_SECS)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+/// Does what was typed.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args.resolve()?).await,
+        Command::Agents(args) => agents::run(args).await,
+        Command::Config(args) => configs::run(args).await,
+        Command::Assign(args) => assignments::run(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn client_flags_stand_on_either_side_of_the_verb() {
+        for line in [
+            "muster agents --server http://h:1 list -o json -l env=prod",
+            "muster agents list -o json --server http://h:1 --timeout 3",
+            "muster agents get 018bcfe5-6800-7007-8707-070707070707",
+            "muster config apply collector -f a.yaml -f b=b.json",
+            "muster assign set all -l app=x --config collector@3 --priority -1",
+            "muster serve --role gateway --role control --bus nats://h --log json",
+        ] {
+            Cli::try_parse_from(line.split(' ')).expect(line);
+        }
+        for line in ["muster", "muster agents list -o xml", "muster assign set x --config c"] {
+            Cli::try_parse_from(line.split(' ')).expect_err(line);
+        }
+    }
+}

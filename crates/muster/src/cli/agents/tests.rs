@@ -1,0 +1,121 @@
+use control::v1::{AgentConfig, AgentReport, ConfigStatus, ConnectionStatus};
+use opamp::v1::{
+    AgentConfigFile, AgentConfigMap, AnyValue, ComponentHealth, EffectiveConfig, KeyValue,
+    any_value,
+};
+
+use super::*;
+
+fn attribute(key: &str, value: any_value::Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
+}
+
+fn collector() -> Agent {
+    let text = |text: &str| any_value::Value::StringValue(text.to_owned());
+    let seen = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    Agent {
+        instance_uid: "018bcfe5-6800-7007-8707-070707070707".to_owned(),
+        status: ConnectionStatus::Connected.into(),
+        gateway_id: "gateway-1".to_owned(),
+        transport: "websocket".to_owned(),
+        capabilities: 0x3,
+        identifying_attributes: vec![
+            attribute("service.name", text("otelcol")),
+            attribute("service.version", text("1.2.3")),
+        ],
+        non_identifying_attributes: vec![attribute("cpus", any_value::Value::IntValue(8))],
+        labels: [("env".to_owned(), "prod".to_owned())].into(),
+        health: Some(ComponentHealth {
+            healthy: true,
+            start_time_unix_nano: 1_700_000_000_000_000_000,
+            ..Default::default()
+        }),
+        config: Some(AgentConfig {
+            status: ConfigStatus::Applied.into(),
+            offered_revision: "configs/collector/revisions/3".to_owned(),
+            offered_hash: vec![0xab, 0x01],
+            ..Default::default()
+        }),
+        last_seen_time: Some(seen),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn the_table_says_who_where_and_how() {
+    let now = 1_700_000_012_000;
+    let text = table(&[collector(), Agent::default()], now);
+    let words = |line: &str| line.split("   ").map(str::trim).map(str::to_owned).collect();
+    let lines: Vec<Vec<String>> = text.lines().map(words).collect();
+    let lines: Vec<Vec<&str>> = lines
+        .iter()
+        .map(|line| line.iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        ["INSTANCE UID", "NAME", "VERSION", "STATUS", "HEALTH", "CONFIG", "LAST SEEN"]
+    );
+    assert_eq!(
+        lines[1],
+        [
+            "018bcfe5-6800-7007-8707-070707070707",
+            "otelcol",
+            "1.2.3",
+            "CONNECTED",
+            "healthy",
+            "collector@3 APPLIED",
+            "12s ago"
+        ]
+    );
+    assert_eq!(lines[2], ["-", "-", "-", "UNKNOWN", "-", "-", "-"]);
+}
+
+#[test]
+fn json_has_what_programs_ask_for() {
+    let value = json::agent(&collector());
+    for (pointer, want) in [
+        ("/instance_uid", "018bcfe5-6800-7007-8707-070707070707"),
+        ("/status", "CONNECTED"),
+        ("/gateway", "gateway-1"),
+        ("/transport", "websocket"),
+        ("/identifying_attributes/service.name", "otelcol"),
+        ("/labels/env", "prod"),
+        ("/health/start_time", "2023-11-14T22:13:20Z"),
+        ("/config/status", "APPLIED"),
+        ("/config/offered", "collector@3"),
+        ("/config/offered_hash", "ab01"),
+        ("/last_seen", "2023-11-14T22:13:20Z"),
+    ] {
+        assert_eq!(value.pointer(pointer), Some(&want.into()), "{pointer}");
+    }
+    assert_eq!(value["non_identifying_attributes"]["cpus"], 8);
+    assert_eq!(value["health"]["healthy"], true);
+    assert_eq!(value["config"]["error"], Value::Null);
+    assert_eq!(value["capabilities"][0], "ReportsStatus");
+    assert!(value.get("report").is_none(), "lists carry no report");
+}
+
+#[test]
+fn the_outline_shows_the_effective_config_as_text() {
+    let file =
+        AgentConfigFile { body: "receivers:\n  otlp: {}\u{1b}\n".into(), ..Default::default() };
+    let mut agent = collector();
+    agent.report = Some(AgentReport {
+        effective_config: Some(EffectiveConfig {
+            config_map: Some(AgentConfigMap { config_map: [(String::new(), file)].into() }),
+        }),
+        ..Default::default()
+    });
+    let text = outline(&json::agent(&agent), 0);
+    assert!(text.contains("status: CONNECTED\n"), "{text}");
+    assert!(text.contains("        receivers:\n          otlp: {} \n"), "{text}");
+}
+
+#[test]
+fn ages_read_in_one_unit() {
+    let cases = [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d")];
+    for (secs, want) in cases {
+        assert_eq!(ago(1_000_000_000_000, 1_000_000_000 - secs), format!("{want} ago"));
+    }
+    assert_eq!(ago(0, 100), "0s ago", "a clock that lags");
+}

@@ -1,0 +1,193 @@
+//! `muster config …`.
+
+use clap::Subcommand;
+use control::v1::configs_client::ConfigsClient;
+use control::v1::{
+    ApplyConfigRequest, Config, ConfigRevision, GetConfigRequest, GetConfigRevisionRequest,
+    ListConfigsRequest,
+};
+use tonic::transport::Channel;
+
+use super::output::{Format, Table, json as to_json, print};
+use super::{Client, call, files, json, names};
+use crate::limits;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    client: Client,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Add a revision, unless it equals the newest one, and print its name
+    Apply {
+        /// Name of the config
+        name: String,
+        /// File to take; several need names of their own (`-` is standard input)
+        #[arg(short = 'f', long = "file", value_name = "[KEY=]FILE", required = true)]
+        files: Vec<String>,
+    },
+    /// Show a config's revisions, or print the files of one revision
+    Get {
+        /// Name of the config
+        #[arg(value_name = "NAME[@REVISION]")]
+        name: String,
+    },
+    /// List configs
+    List,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let client = &args.client;
+    match args.verb {
+        Verb::Apply { name, files } => {
+            let request =
+                ApplyConfigRequest { name: names::config(&name), files: files::read(&files)? };
+            let applied = |channel| async move {
+                call::answer(self::client(channel).apply_config(request).await)
+            };
+            let revision = client.call(applied).await?;
+            print(match client.output {
+                Format::Json => to_json(&json::revision(&revision))?,
+                Format::Table => names::short(&revision.name) + "\n",
+            })
+        }
+        Verb::Get { name } if name.contains('@') => show_revision(client, &name).await,
+        Verb::Get { name } => show_config(client, &name).await,
+        Verb::List => {
+            let configs = client.call(list).await?;
+            print(match client.output {
+                Format::Json => to_json(&configs.iter().map(json::config).collect::<Vec<_>>())?,
+                Format::Table => table(&configs),
+            })
+        }
+    }
+}
+
+fn client(channel: Channel) -> ConfigsClient<Channel> {
+    ConfigsClient::new(channel)
+        .max_decoding_message_size(limits::ANSWER_BYTES_MAX)
+        .max_encoding_message_size(limits::ANSWER_BYTES_MAX)
+}
+
+async fn show_revision(client: &Client, name: &str) -> anyhow::Result<()> {
+    let request = GetConfigRevisionRequest { name: names::revision(name) };
+    let get = |channel| async move {
+        call::answer(self::client(channel).get_config_revision(request).await)
+    };
+    let revision = client.call(get).await?;
+    match client.output {
+        Format::Json => print(to_json(&json::revision(&revision))?),
+        Format::Table => print(bodies(&revision)),
+    }
+}
+
+/// A lone file as it is, so that it can be piped; several under their keys.
+fn bodies(revision: &ConfigRevision) -> Vec<u8> {
+    let lone = revision.files.len() == 1;
+    let mut text = Vec::new();
+    for (key, file) in &revision.files {
+        if !lone {
+            text.extend_from_slice(format!("==> {key} <==\n").as_bytes());
+        }
+        text.extend_from_slice(&file.body);
+        if !lone && !file.body.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+    }
+    text
+}
+
+async fn show_config(client: &Client, name: &str) -> anyhow::Result<()> {
+    let request = GetConfigRequest { name: names::config(name) };
+    let get =
+        |channel| async move { call::answer(self::client(channel).get_config(request).await) };
+    let config = client.call(get).await?;
+    if client.output == Format::Json {
+        return print(to_json(&json::config(&config))?);
+    }
+    let mut table = Table::new(["REVISION", "CREATED", "BYTES", "FILES", "HASH"]);
+    for revision in config.revisions.iter().rev() {
+        let value = json::revision(revision);
+        table.row([
+            names::short(&revision.name),
+            value["created"].as_str().unwrap_or_default().to_owned(),
+            revision.size_bytes.to_string(),
+            revision.keys.len().to_string(),
+            value["hash"].as_str().unwrap_or_default().to_owned(),
+        ]);
+    }
+    print(table.text())
+}
+
+async fn list(channel: Channel) -> anyhow::Result<Vec<Config>> {
+    let mut client = client(channel);
+    let mut configs = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListConfigsRequest { page_size: limits::PAGE_SIZE, page_token };
+        let page = call::answer(client.list_configs(request).await)?;
+        configs.extend(page.configs);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(configs);
+        }
+    }
+}
+
+fn table(configs: &[Config]) -> String {
+    let mut table = Table::new(["NAME", "LATEST", "REVISIONS", "BYTES", "CREATED"]);
+    for config in configs {
+        let latest = config.revisions.last();
+        table.row([
+            names::short(&config.name),
+            latest.map_or_else(String::new, |latest| names::short(&latest.name)),
+            config.revisions.len().to_string(),
+            latest.map_or_else(String::new, |latest| latest.size_bytes.to_string()),
+            latest
+                .and_then(|latest| latest.create_time)
+                .map_or_else(String::new, |time| time.to_string()),
+        ]);
+    }
+    table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use opamp::v1::AgentConfigFile;
+
+    use super::*;
+
+    fn file(body: &'static str) -> AgentConfigFile {
+        AgentConfigFile { body: body.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn a_lone_file_prints_untouched_and_several_under_their_keys() {
+        let mut revision = ConfigRevision::default();
+        revision.files.insert(String::new(), file("a: 1"));
+        assert_eq!(bodies(&revision), b"a: 1");
+        revision.files.insert("b".to_owned(), file("b: 2\n"));
+        assert_eq!(bodies(&revision), b"==>  <==\na: 1\n==> b <==\nb: 2\n");
+    }
+
+    #[test]
+    fn the_table_names_the_newest_revision() {
+        let revision = |number: u64| ConfigRevision {
+            name: format!("configs/collector/revisions/{number}"),
+            revision: number,
+            size_bytes: 12,
+            ..Default::default()
+        };
+        let config = Config {
+            name: "configs/collector".to_owned(),
+            revisions: vec![revision(1), revision(2)],
+        };
+        let text = table(&[config]);
+        let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row, ["collector", "collector@2", "2", "12", "-"]);
+    }
+}

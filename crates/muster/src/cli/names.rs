@@ -1,0 +1,42 @@
+//! Resource names of the API and their short forms on the command line: `collector@3` for
+//! `configs/collector/revisions/3`.
+
+/// `configs/{name}`.
+pub(super) fn config(name: &str) -> String {
+    format!("configs/{name}")
+}
+
+/// `assignments/{name}`.
+pub(super) fn assignment(name: &str) -> String {
+    format!("assignments/{name}")
+}
+
+/// The revision that `name@revision` names; `latest` where none is given.
+pub(super) fn revision(short: &str) -> String {
+    let (name, revision) = short.rsplit_once('@').unwrap_or((short, "latest"));
+    format!("configs/{name}/revisions/{revision}")
+}
+
+/// A resource name as people write it: without its collection, a revision after an `@`.
+pub(super) fn short(resource: &str) -> String {
+    let parts: Vec<&str> = resource.split('/').collect();
+    match parts[..] {
+        ["configs", name, "revisions", revision] => format!("{name}@{revision}"),
+        [_, name] => name.to_owned(),
+        _ => resource.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_forms_stand_for_resource_names() {
+        assert_eq!(revision("collector@3"), "configs/collector/revisions/3");
+        assert_eq!(revision("collector"), "configs/collector/revisions/latest");
+        assert_eq!(short("configs/collector/revisions/3"), "collector@3");
+        assert_eq!(short("assignments/all"), "all");
+        assert_eq!(short(""), "");
+    }
+}

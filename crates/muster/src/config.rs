@@ -1,0 +1,153 @@
+//! What `muster serve` is told: flags over environment over file over defaults, then checked as
+//! a whole. Nothing is started here, and nothing here asks the network.
+
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+#[cfg(test)]
+use settings::Cluster;
+pub(crate) use settings::{Roles, Settings};
+
+use crate::exit::Failure;
+
+/// Flags of `muster serve`. Each is also a variable `MUSTER_…` and a key of the file.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// Read settings from this TOML file. Its keys are these flags with underscores.
+    #[arg(long, value_name = "FILE", env = "MUSTER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) layer: Layer,
+}
+
+/// One source of settings; what it does not say is left to the source below.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Layer {
+    /// Role to run; repeat for several [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', env = "MUSTER_ROLE")]
+    pub(crate) role: Vec<Role>,
+    /// Directory of the embedded store [default: ./muster-data]
+    #[arg(long, value_name = "DIR", env = "MUSTER_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where agents connect; port 0 takes a free one [default: 127.0.0.1:4320]
+    #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_OPAMP_LISTEN")]
+    pub(crate) opamp_listen: Option<SocketAddr>,
+    /// Where operators connect (gRPC) [default: 127.0.0.1:4321]
+    #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_CONTROL_LISTEN")]
+    pub(crate) control_listen: Option<SocketAddr>,
+    /// Where health and metrics are served [default: 127.0.0.1:4322]
+    #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_OPS_LISTEN")]
+    pub(crate) ops_listen: Option<SocketAddr>,
+    /// NATS that joins the processes of a cluster, as nats://HOST:PORT
+    #[arg(long, value_name = "URL", env = "MUSTER_BUS")]
+    pub(crate) bus: Option<String>,
+    /// NATS servers that each keep the event log: 1, or 3 where NATS is a cluster [default: 1]
+    #[arg(long, value_name = "N", env = "MUSTER_BUS_REPLICAS")]
+    pub(crate) bus_replicas: Option<usize>,
+    /// Redis for agent records, as redis://HOST:PORT
+    #[arg(long, value_name = "URL", env = "MUSTER_STORE")]
+    pub(crate) store: Option<String>,
+    /// Redis for configs and assignments; another one than the store's
+    #[arg(long, value_name = "URL", env = "MUSTER_LEDGER")]
+    pub(crate) ledger: Option<String>,
+    /// Accept a ledger whose Redis may evict configs and assignments when memory runs out
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "BOOL", env = "MUSTER_ALLOW_EVICTING_LEDGER")]
+    pub(crate) allow_evicting_ledger: Option<bool>,
+    /// Listen beyond this machine although there is neither TLS nor authentication
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "BOOL", env = "MUSTER_INSECURE_LISTEN")]
+    pub(crate) insecure_listen: Option<bool>,
+    /// Prefix that keeps fleets apart on shared NATS and Redis [default: muster]
+    #[arg(long, value_name = "NAME", env = "MUSTER_FLEET")]
+    pub(crate) fleet: Option<String>,
+    /// Name of this gateway, unique among the living [default: random]
+    #[arg(long, value_name = "NAME", env = "MUSTER_GATEWAY_ID")]
+    pub(crate) gateway_id: Option<String>,
+    /// How logs are written [default: text]
+    #[arg(long, value_enum, env = "MUSTER_LOG")]
+    pub(crate) log: Option<LogFormat>,
+    /// What is logged, as `info` or `info,gateway=debug` [default: info]
+    #[arg(long, value_name = "FILTER", env = "MUSTER_LOG_LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// Send traces to this OTLP gRPC endpoint
+    #[arg(long, value_name = "URL", env = "MUSTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// A part of the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// Every role in this process
+    All,
+    /// Holds agents' connections
+    Gateway,
+    /// Works on agents' records
+    FleetState,
+    /// Serves operators
+    Control,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl ServeArgs {
+    /// Everything the sources say, checked. Clap has put flags over the environment already.
+    pub(crate) fn resolve(self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => Layer::default(),
+        };
+        Settings::check(self.layer.over(file))
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Layer> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(error.to_string()))
+        .with_context(|| format!("reading {}", path.display()))?;
+    toml::from_str(&text)
+        .map_err(|error| Failure::usage(error.to_string().trim_end().to_owned()))
+        .with_context(|| format!("reading {}", path.display()))
+}
+
+impl Layer {
+    /// What this source says, and where it is silent what `below` says.
+    fn over(self, below: Self) -> Self {
+        Self {
+            role: if self.role.is_empty() { below.role } else { self.role },
+            data_dir: self.data_dir.or(below.data_dir),
+            opamp_listen: self.opamp_listen.or(below.opamp_listen),
+            control_listen: self.control_listen.or(below.control_listen),
+            ops_listen: self.ops_listen.or(below.ops_listen),
+            bus: self.bus.or(below.bus),
+            bus_replicas: self.bus_replicas.or(below.bus_replicas),
+            store: self.store.or(below.store),
+            ledger: self.ledger.or(below.ledger),
+            allow_evicting_ledger: self.allow_evicting_ledger.or(below.allow_evicting_ledger),
+            insecure_listen: self.insecure_listen.or(below.insecure_listen),
+            fleet: self.fleet.or(below.fleet),
+            gateway_id: self.gateway_id.or(below.gateway_id),
+            log: self.log.or(below.log),
+            log_level: self.log_level.or(below.log_level),
+            otlp_endpoint: self.otlp_endpoint.or(below.otlp_endpoint),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Settings as a whole: defaults filled in, and combinations that cannot work refused with what
+//! to do instead.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::{Layer, LogFormat, Role};
+use crate::exit::Failure;
+
+/// What `serve` runs with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) roles: Roles,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) opamp_listen: SocketAddr,
+    pub(crate) control_listen: SocketAddr,
+    pub(crate) ops_listen: SocketAddr,
+    pub(crate) cluster: Cluster,
+    /// Copies of the event log.
+    pub(crate) bus_replicas: usize,
+    pub(crate) allow_evicting_ledger: bool,
+    pub(crate) fleet: String,
+    /// `None` takes a random name.
+    pub(crate) gateway_id: Option<String>,
+    pub(crate) log: LogFormat,
+    pub(crate) log_level: String,
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// Which roles run here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles {
+    pub(crate) gateway: bool,
+    pub(crate) fleet_state: bool,
+    pub(crate) control: bool,
+}
+
+/// Services that join processes; each `None` is served from inside this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    pub(crate) bus: Option<String>,
+    pub(crate) store: Option<String>,
+    pub(crate) ledger: Option<String>,
+}
+
+const OPAMP_PORT: u16 = 4320;
+const CONTROL_PORT: u16 = 4321;
+const OPS_PORT: u16 = 4322;
+
+impl Settings {
+    pub(super) fn check(layer: Layer) -> anyhow::Result<Self> {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let settings = Self {
+            roles: Roles::of(&layer.role),
+            data_dir: layer.data_dir.unwrap_or_else(|| "muster-data".into()),
+            opamp_listen: layer.opamp_listen.unwrap_or(local(OPAMP_PORT)),
+            control_listen: layer.control_listen.unwrap_or(local(CONTROL_PORT)),
+            ops_listen: layer.ops_listen.unwrap_or(local(OPS_PORT)),
+            cluster: Cluster {
+                bus: url("bus", layer.bus, &["nats://", "tls://"])?,
+                store: url("store", layer.store, &["redis://"])?,
+                ledger: url("ledger", layer.ledger, &["redis://"])?,
+            },
+            bus_replicas: layer.bus_replicas.unwrap_or(1),
+            allow_evicting_ledger: layer.allow_evicting_ledger.unwrap_or(false),
+            fleet: layer.fleet.unwrap_or_else(|| "muster".to_owned()),
+            gateway_id: layer.gateway_id.filter(|id| !id.is_empty()),
+            log: layer.log.unwrap_or(LogFormat::Text),
+            log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
+            otlp_endpoint: url("otlp-endpoint", layer.otlp_endpoint, &["http://"])?,
+        };
+        settings.cluster.check(settings.roles)?;
+        if !(1..=5).contains(&settings.bus_replicas) {
+            return Err(Failure::usage("--bus-replicas must be 1 to 5"));
+        }
+        plain("fleet", &settings.fleet)?;
+        if let Some(id) = &settings.gateway_id {
+            plain("gateway-id", id)?;
+        }
+        if !layer.insecure_listen.unwrap_or(false) {
+            settings.refuse_strangers()?;
+        }
+        Ok(settings)
+    }
+
+    /// The addresses that this process's roles open, by flag.
+    pub(crate) fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
+        [
+            (self.roles.gateway, "opamp-listen", self.opamp_listen),
+            (self.roles.control, "control-listen", self.control_listen),
+            (true, "ops-listen", self.ops_listen),
+        ]
+        .into_iter()
+        .filter_map(|(here, flag, address)| here.then_some((flag, address)))
+        .collect()
+    }
+
+    fn refuse_strangers(&self) -> anyhow::Result<()> {
+        let open = self.listens().into_iter().find(|(_, address)| !address.ip().is_loopback());
+        match open {
+            None => Ok(()),
+            Some((flag, address)) => Err(Failure::usage(format!(
+                "--{flag} {address} is reachable from other machines, and there is neither TLS \
+                 nor authentication yet: listen on 127.0.0.1, or accept the risk with \
+                 --insecure-listen"
+            ))),
+        }
+    }
+}
+
+impl Roles {
+    const ALL: Self = Self { gateway: true, fleet_state: true, control: true };
+
+    fn of(roles: &[Role]) -> Self {
+        let has = |role| roles.contains(&role);
+        if roles.is_empty() || has(Role::All) {
+            return Self::ALL;
+        }
+        Self {
+            gateway: has(Role::Gateway),
+            fleet_state: has(Role::FleetState),
+            control: has(Role::Control),
+        }
+    }
+
+    /// Their names.
+    pub(crate) fn names(self) -> Vec<&'static str> {
+        [(self.fleet_state, "fleet-state"), (self.control, "control"), (self.gateway, "gateway")]
+            .into_iter()
+            .filter_map(|(here, name)| here.then_some(name))
+            .collect()
+    }
+
+    /// Whether a role of this process reads or writes the stores.
+    pub(crate) fn need_store(self) -> bool {
+        self.fleet_state || self.control
+    }
+}
+
+impl Cluster {
+    fn check(&self, roles: Roles) -> anyhow::Result<()> {
+        let names = roles.names().join(", ");
+        if self.bus.is_none() && roles != Roles::ALL {
+            return Err(Failure::usage(format!(
+                "role {names} needs --bus nats://HOST:PORT to reach the other roles; \
+                 --role all runs every role in one process without it"
+            )));
+        }
+        if self.bus.is_some() && roles.need_store() && self.store.is_none() {
+            return Err(Failure::usage(format!(
+                "role {names} in a cluster (--bus) needs --store redis://HOST:PORT: \
+                 the embedded store belongs to one process"
+            )));
+        }
+        if self.ledger.is_some() && self.store.is_none() && roles.need_store() {
+            return Err(Failure::usage(
+                "--ledger needs --store: they are embedded together or both in Redis",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A URL of one of the known schemes. Empty counts as not given, so that a variable can be unset
+/// where only its value can be changed.
+fn url(flag: &str, value: Option<String>, schemes: &[&str]) -> anyhow::Result<Option<String>> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    if schemes.iter().any(|scheme| value.starts_with(scheme)) {
+        return Ok(Some(value));
+    }
+    // The value is not repeated: it may hold a password.
+    Err(Failure::usage(format!("--{flag} must be a URL that starts with {}", schemes.join(" or "))))
+}
+
+/// Names that become subjects and keys.
+fn plain(flag: &str, name: &str) -> anyhow::Result<()> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=63).contains(&name.len()) && name.chars().all(safe) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("--{flag} {name:?} must be 1 to 63 letters, digits, `-` or `_`")))
+}

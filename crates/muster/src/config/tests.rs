@@ -1,0 +1,111 @@
+use clap::Parser;
+
+use super::*;
+use crate::exit::Code;
+
+#[derive(Parser)]
+struct Front {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+fn flags(list: &[&str]) -> ServeArgs {
+    Front::try_parse_from(std::iter::once("muster").chain(list.iter().copied())).unwrap().serve
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// The settings, or what is said about them.
+fn resolve(text: &str, list: &[&str]) -> Result<Settings, String> {
+    let file = file(text);
+    let mut args = flags(list);
+    args.config = Some(file.path().to_owned());
+    args.resolve().map_err(|error| {
+        let failure = error.downcast_ref::<Failure>();
+        assert_eq!(failure.map(|failure| failure.code), Some(Code::Usage));
+        format!("{error:#}")
+    })
+}
+
+#[test]
+fn defaults_are_one_open_process_on_loopback() {
+    let settings = flags(&[]).resolve().unwrap();
+    assert_eq!(settings.roles.names(), ["fleet-state", "control", "gateway"]);
+    let listens = settings.listens();
+    let listens: Vec<_> = listens.iter().map(|(_, at)| at.to_string()).collect();
+    assert_eq!(listens, ["127.0.0.1:4320", "127.0.0.1:4321", "127.0.0.1:4322"]);
+    assert_eq!(settings.data_dir, Path::new("muster-data"));
+    assert_eq!(settings.cluster, Cluster::default());
+    assert_eq!((settings.fleet.as_str(), settings.log), ("muster", LogFormat::Text));
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let text = "fleet = \"from-file\"\nlog = \"json\"\nops_listen = \"127.0.0.1:9\"\n";
+    let settings = resolve(text, &["--fleet", "from-flag"]).unwrap();
+    assert_eq!(settings.fleet, "from-flag");
+    assert_eq!(settings.log, LogFormat::Json);
+    assert_eq!(settings.ops_listen.port(), 9);
+    assert_eq!(settings.opamp_listen.port(), 4320);
+}
+
+#[test]
+fn roles_of_the_command_line_replace_those_of_the_file() {
+    let text = "role = [\"control\"]\nbus = \"nats://h\"\nstore = \"redis://h\"\n";
+    let names = |list| resolve(text, list).unwrap().roles.names();
+    assert_eq!(names(&[]), ["control"]);
+    assert_eq!(names(&["--role", "gateway", "--role", "fleet-state"]), ["fleet-state", "gateway"]);
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    let error = resolve("opamp_lisen = \"127.0.0.1:1\"\n", &[]).unwrap_err();
+    assert!(error.contains("`opamp_lisen`"), "{error}");
+    assert!(error.contains("opamp_listen"), "says what it may be: {error}");
+    let error = resolve("ops_listen = \"nowhere\"\n", &[]).unwrap_err();
+    assert!(error.contains("ops_listen"), "{error}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_way_out() {
+    for (list, says) in [
+        (&["--role", "gateway"][..], "--bus"),
+        (&["--role", "control", "--bus", "nats://h"], "--store"),
+        (&["--role", "all", "--bus", "nats://h"], "--store"),
+        (&["--ledger", "redis://h"], "--store"),
+        (&["--bus", "http://h"], "nats://"),
+        (&["--store", "h:6379"], "redis://"),
+        (&["--fleet", "a.b"], "--fleet"),
+        (&["--bus-replicas", "0"], "--bus-replicas"),
+        (&["--gateway-id", "a b"], "--gateway-id"),
+        (&["--ops-listen", "0.0.0.0:1"], "--insecure-listen"),
+    ] {
+        let error = resolve("", list).expect_err(says);
+        assert!(error.contains(says), "{list:?}: {error}");
+    }
+}
+
+#[test]
+fn a_cluster_says_what_each_role_needs() {
+    for list in [
+        &["--role", "gateway", "--bus", "nats://h"][..],
+        &["--role", "control", "--bus", "nats://h", "--store", "redis://h"],
+        &["--ops-listen", "0.0.0.0:1", "--insecure-listen"],
+        &["--ops-listen", "0.0.0.0:1", "--insecure-listen=true"],
+        &["--bus", ""],
+        // A port that this role does not open is no concern.
+        &["--role", "gateway", "--bus", "nats://h", "--control-listen", "0.0.0.0:1"],
+    ] {
+        resolve("", list).expect("works");
+    }
+}
+
+#[test]
+fn secrets_in_urls_are_not_repeated() {
+    let error = resolve("", &["--store", "rediss://user:hunter2@h"]).unwrap_err();
+    assert!(!error.contains("hunter2"), "{error}");
+}

@@ -1,0 +1,152 @@
+//! The life of a server process: bind, connect, start the roles, wait, drain, end. What the
+//! roles do is their own business.
+
+mod backends;
+mod durability;
+mod listen;
+mod roles;
+pub(crate) mod seams;
+mod signals;
+mod stage;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::print;
+use crate::config::{Roles, Settings};
+use crate::telemetry::{self, Telemetry};
+use crate::{limits, ops};
+use listen::Listeners;
+pub(crate) use listen::Listening;
+use seams::Seams;
+pub(crate) use signals::Signals;
+use stage::Stage;
+
+/// `muster serve`.
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let roles = settings.roles;
+    let Some(server) = Server::start_unless(&mut signals, settings).await? else {
+        return Ok(());
+    };
+    let listening = server.listening();
+    print(format!("{listening}{}", next(&listening, roles)))?;
+    server.until_told(&mut signals).await
+}
+
+fn next(listening: &Listening, roles: Roles) -> String {
+    match listening.control_url() {
+        Some(url) if roles.control => format!("next: muster agents list --server {url}\n"),
+        _ => String::new(),
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listening: Listening,
+    /// Cancelled first of all: load balancers look elsewhere.
+    draining: CancellationToken,
+    gateways: Stage,
+    /// Workers and control.
+    inner: Stage,
+    ops: Stage,
+    telemetry: Telemetry,
+}
+
+impl Server {
+    /// Starts, unless a signal comes first.
+    pub(crate) async fn start_unless(
+        signals: &mut Signals,
+        settings: Settings,
+    ) -> anyhow::Result<Option<Self>> {
+        tokio::select! {
+            biased;
+            () = signals.next() => Ok(None),
+            started = Self::start(settings) => started.map(Some),
+        }
+    }
+
+    async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let seams = Seams::of_this_machine();
+        let process = format!("muster-{}", seams.name());
+        let telemetry = Telemetry::start(&settings, &process)?;
+        let metrics = telemetry::metrics(&settings.roles.names())?;
+        // Before anything that takes time: a taken port is the most likely mistake.
+        let listeners = Listeners::bind(&settings).await?;
+        let listening = listeners.listening;
+        warn_that_it_is_open(&listening);
+
+        let backends = backends::open(&settings, &process, &seams).await?;
+        let draining = CancellationToken::new();
+        let mut stages = roles::Stages::default();
+        let probes = roles::start(&settings, &seams, &backends, listeners.roles, &mut stages)?;
+        let readiness = ops::Readiness::new(probes, draining.clone());
+        let mut ops = Stage::default();
+        ops.start("ops", |stop| ops::serve(listeners.ops, readiness, metrics, stop));
+        tracing::info!(
+            roles = settings.roles.names().join(","),
+            version = env!("CARGO_PKG_VERSION"),
+            process,
+            "started"
+        );
+        Ok(Self {
+            listening,
+            draining,
+            gateways: stages.gateways,
+            inner: stages.inner,
+            ops,
+            telemetry,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn listening(&self) -> Listening {
+        self.listening
+    }
+
+    /// Runs until a signal, or until a role fails; then drains. A second signal ends the process
+    /// at once.
+    pub(crate) async fn until_told(mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let outcome = tokio::select! {
+            biased;
+            () = signals.next() => Ok(()),
+            error = self.gateways.failed() => Err(error),
+            error = self.inner.failed() => Err(error),
+            error = self.ops.failed() => Err(error),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!("told to end: draining"),
+            Err(error) => tracing::error!("{error:#}: ending"),
+        }
+        tokio::select! {
+            biased;
+            () = signals.next() => signals::end_at_once(),
+            () = self.drain() => outcome,
+        }
+    }
+
+    /// Ends outside in: agents leave while workers still answer, probes are answered to the last.
+    async fn drain(mut self) {
+        self.draining.cancel();
+        self.gateways.end(limits::GATEWAY_DRAIN + limits::CUT_OFF_GRACE).await;
+        self.inner.end(limits::WORKER_DRAIN + limits::CUT_OFF_GRACE).await;
+        self.ops.end(limits::RUNTIME_END).await;
+        tracing::info!("drained");
+        self.telemetry.finish().await;
+    }
+}
+
+fn warn_that_it_is_open(listening: &Listening) {
+    let addresses = listening.addresses();
+    if addresses.iter().all(|address| address.ip().is_loopback()) {
+        tracing::warn!(
+            "no TLS and no authentication: every user of this machine may read and change the \
+             whole fleet"
+        );
+    } else {
+        tracing::warn!(
+            "OPEN SERVER: no TLS and no authentication, and reachable from other machines \
+             (--insecure-listen): whoever reaches {addresses:?} may read and change the whole fleet"
+        );
+    }
+}

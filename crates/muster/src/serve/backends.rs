@@ -1,0 +1,131 @@
+//! The one choice of backends: what settings name is connected, the rest is served from inside
+//! this process.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use bus::{Bus, Nats, NatsConfig};
+use store::{Redb, Redis, RedisConfig, Store};
+use tokio::time::{Instant, sleep};
+
+use super::durability;
+use super::seams::Seams;
+use crate::config::Settings;
+use crate::limits;
+
+/// Name of the embedded store in the data directory.
+const FILE: &str = "muster.redb";
+
+/// What the roles stand on.
+#[derive(Debug)]
+pub(super) struct Backends {
+    pub(super) bus: bus::Client,
+    stores: Option<Stores>,
+}
+
+/// Where agents' records and operators' decisions are kept; embedded they are one store.
+#[derive(Debug, Clone)]
+pub(super) struct Stores {
+    pub(super) records: Arc<dyn Store>,
+    pub(super) ledger: Arc<dyn Store>,
+}
+
+impl Backends {
+    pub(super) fn stores(&self) -> anyhow::Result<&Stores> {
+        self.stores.as_ref().context("this role has no store")
+    }
+}
+
+/// Connects and opens, within a bound.
+pub(super) async fn open(
+    settings: &Settings,
+    process: &str,
+    seams: &Seams,
+) -> anyhow::Result<Backends> {
+    let bus = bus(settings, process).await?;
+    let bus = bus::Client::new(bus, &settings.fleet, process, seams.clock.clone());
+    let bus = bus.await.context("joining the bus")?;
+    let stores = match (settings.roles.need_store(), &settings.cluster.store) {
+        (false, _) => None,
+        (true, None) => Some(embedded(settings.data_dir.clone()).await?),
+        (true, Some(url)) => Some(redis(settings, url).await?),
+    };
+    Ok(Backends { bus, stores })
+}
+
+async fn bus(settings: &Settings, process: &str) -> anyhow::Result<Arc<dyn Bus>> {
+    let Some(url) = &settings.cluster.bus else {
+        return Ok(Arc::new(bus::InProcess::default()));
+    };
+    let connect = || {
+        Nats::connect(NatsConfig {
+            url: url.clone(),
+            fleet: settings.fleet.clone(),
+            name: process.to_owned(),
+            replicas: settings.bus_replicas,
+        })
+    };
+    Ok(Arc::new(until_there("--bus", connect).await?))
+}
+
+async fn embedded(dir: PathBuf) -> anyhow::Result<Stores> {
+    // Opening a file after a crash reads all of it.
+    let opened = tokio::task::spawn_blocking(move || open_file(&dir)).await??;
+    let records: Arc<dyn Store> = Arc::new(opened);
+    Ok(Stores { ledger: records.clone(), records })
+}
+
+fn open_file(dir: &Path) -> anyhow::Result<Redb> {
+    let named = || format!("opening the data directory {}", dir.display());
+    std::fs::create_dir_all(dir).with_context(named)?;
+    Redb::open(dir.join(FILE)).with_context(named)
+}
+
+async fn redis(settings: &Settings, store: &str) -> anyhow::Result<Stores> {
+    let records = connect_redis("--store", store, &settings.fleet).await?;
+    let ledger = match &settings.cluster.ledger {
+        Some(url) => connect_redis("--ledger", url, &settings.fleet).await?,
+        None => {
+            tracing::warn!(
+                "no --ledger: configs and assignments share the agent records' Redis, and are \
+                 lost with it"
+            );
+            records.clone()
+        }
+    };
+    let durability = ledger.durability().await;
+    let durability = durability.context("asking the ledger how durable it is")?;
+    let warnings = durability::judge(&durability, settings.allow_evicting_ledger)?;
+    for warning in warnings {
+        tracing::warn!("LEDGER NOT DURABLE: {warning}");
+    }
+    Ok(Stores { records, ledger })
+}
+
+async fn connect_redis(flag: &str, url: &str, fleet: &str) -> anyhow::Result<Arc<Redis>> {
+    let connect = || Redis::connect(RedisConfig { url: url.to_owned(), fleet: fleet.to_owned() });
+    until_there(flag, connect).await.map(Arc::new)
+}
+
+/// Services may start after this process: tries again until the deadline.
+async fn until_there<T, E, F>(flag: &str, connect: impl Fn() -> F) -> anyhow::Result<T>
+where
+    E: Display,
+    F: Future<Output = Result<T, E>>,
+{
+    let deadline = Instant::now() + limits::BACKENDS_START;
+    loop {
+        match tokio::time::timeout_at(deadline, connect()).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) if Instant::now() + limits::BACKENDS_RETRY >= deadline => {
+                return Err(anyhow!("{flag}: {error}"));
+            }
+            Ok(Err(error)) => tracing::warn!("{flag}: {error}; trying again"),
+            Err(_) => return Err(anyhow!("{flag}: no answer in time")),
+        }
+        sleep(limits::BACKENDS_RETRY).await;
+    }
+}

@@ -1,0 +1,83 @@
+//! Starting the roles that run here, inside out: who answers starts before who asks.
+
+use std::sync::Arc;
+
+use gateway::Gateway;
+use model::GatewayId;
+
+use super::backends::{Backends, Stores};
+use super::listen::RoleListeners;
+use super::seams::Seams;
+use super::stage::Stage;
+use crate::config::Settings;
+use crate::limits;
+use crate::ops::Probe;
+
+/// What ends together.
+#[derive(Debug, Default)]
+pub(super) struct Stages {
+    pub(super) gateways: Stage,
+    pub(super) inner: Stage,
+}
+
+/// Starts them and returns how to ask whether they are ready.
+pub(super) fn start(
+    settings: &Settings,
+    seams: &Seams,
+    backends: &Backends,
+    listeners: RoleListeners,
+    stages: &mut Stages,
+) -> anyhow::Result<Vec<(&'static str, Probe)>> {
+    let mut probes = Vec::new();
+    if settings.roles.fleet_state {
+        let probe = worker(seams, backends, backends.stores()?, &mut stages.inner);
+        probes.push(("fleet-state", probe));
+    }
+    if let Some(listener) = listeners.control {
+        let stores = backends.stores()?;
+        let control = Arc::new(control::Control::new(
+            control::Config::default(),
+            backends.bus.clone(),
+            stores.records.clone(),
+            stores.ledger.clone(),
+            seams.clock.clone(),
+        ));
+        let probe = control.clone();
+        probes.push(("control", Box::new(move || probe.ready()) as Probe));
+        stages
+            .inner
+            .start("control", |stop| async move { Ok(control.serve(listener, stop).await?) });
+    }
+    if let Some(listener) = listeners.opamp {
+        let id = settings.gateway_id.clone();
+        let id = id.unwrap_or_else(|| format!("gateway-{}", seams.name()));
+        let mut config = gateway::Config::new(GatewayId::new(&id));
+        config.limits.drain_deadline = limits::GATEWAY_DRAIN;
+        let gateway = Arc::new(Gateway::new(
+            config,
+            backends.bus.clone(),
+            seams.clock.clone(),
+            seams.random.clone(),
+        ));
+        let probe = gateway.clone();
+        probes.push(("gateway", Box::new(move || probe.ready()) as Probe));
+        stages
+            .gateways
+            .start("gateway", |stop| async move { Ok(gateway.serve(listener, stop).await?) });
+    }
+    Ok(probes)
+}
+
+fn worker(seams: &Seams, backends: &Backends, stores: &Stores, stage: &mut Stage) -> Probe {
+    let worker = Arc::new(fleet::Worker::new(
+        fleet::Config::default(),
+        backends.bus.clone(),
+        stores.records.clone(),
+        stores.ledger.clone(),
+        seams.clock.clone(),
+        seams.random.clone(),
+    ));
+    let probe = worker.clone();
+    stage.start("fleet-state", |stop| async move { Ok(worker.run(stop).await?) });
+    Box::new(move || probe.ready())
+}

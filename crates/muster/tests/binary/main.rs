@@ -1,0 +1,9 @@
+//! The built binary, from outside: what it prints, answers and returns.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cluster;
+mod fleet;
+mod life;
+mod process;
+mod settings;
