@@ -90,6 +90,10 @@ impl Work {
         matches!(self, Self::Commit(_) | Self::Blob(..))
     }
 
+    fn changes(&self) -> bool {
+        !matches!(self, Self::Probe)
+    }
+
     fn units(&self) -> u32 {
         let bytes = match self {
             Self::Commit(writes) => writes
@@ -137,7 +141,7 @@ fn run(database: &Database, jobs: &Receiver<Job>) {
         };
         let overdue = unflushed.is_some_and(|since| since.elapsed() >= FLUSH_INTERVAL);
         let durable = overdue || group.iter().any(|job| job.work.is_durable());
-        let changes = group.iter().any(|job| !matches!(job.work, Work::Probe));
+        let changes = group.iter().any(|job| job.work.changes());
         if serve(database, group, durable) && (durable || changes) {
             unflushed = if durable { None } else { unflushed.or_else(|| Some(Instant::now())) };
         }
@@ -173,7 +177,12 @@ fn write(database: &Database, group: &[Job], durable: bool) -> Result<Vec<Vec<Ou
     let mut tables = Tables::open(&transaction)?;
     let results = group.iter().map(|job| job.work.apply(&mut tables)).collect::<Result<_, _>>()?;
     drop(tables);
-    transaction.commit()?;
+    if durable || group.iter().any(|job| job.work.changes()) {
+        transaction.commit()?;
+    } else {
+        // A probe leaves no trace: commits in memory would pile up on an idle node.
+        transaction.abort()?;
+    }
     Ok(results)
 }
 

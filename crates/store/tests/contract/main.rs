@@ -49,6 +49,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         outbox::another_version_settles_nothing,
         outbox::a_write_replaces_the_events_before_it,
         outbox::only_unsettled_keys_of_the_shard_are_listed,
+        outbox::nobody_builds_on_a_value_without_its_events,
         scans::every_key_of_a_shard_is_seen_and_no_other,
         scans::a_scan_brings_the_events_too,
         scans::what_stays_is_seen_while_others_write,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use store::{Key, Store, Stored, Table, Version};
+use store::{Key, Outcome, Store, Stored, Table, Version};
+use tokio::task::JoinSet;
 
-use crate::fixture::{agent, commit, get, stored, tell, write};
+use crate::fixture::{agent, commit, get, scan, stored, tell, write};
 
 fn with_events(version: u64, value: &'static str, events: &'static str) -> Option<Stored> {
     Some(Stored { events: events.into(), ..stored(version, value) })
@@ -65,5 +66,35 @@ pub(crate) async fn only_unsettled_keys_of_the_shard_are_listed(store: Arc<dyn S
         assert_eq!(listed, expected, "shard {shard}");
         let others = store.unsettled(Table::Configs, shard).await.unwrap();
         assert!(others.is_empty());
+    }
+}
+
+/// A reader may come between a write's value and its events. What it then holds must not be
+/// built on, or events would be replaced that nobody published.
+pub(crate) async fn nobody_builds_on_a_value_without_its_events(store: Arc<dyn Store>) {
+    let key = agent(1);
+    commit(&*store, tell(&key, 0, "value", "news")).await;
+    let mut writers = JoinSet::new();
+    for _ in 0..2 {
+        let (store, key) = (store.clone(), key.clone());
+        writers.spawn(async move {
+            for _ in 0..200 {
+                let version = get(&*store, &key).await.unwrap().version.0;
+                commit(&*store, tell(&key, version, "value", "news")).await;
+            }
+        });
+    }
+    while !writers.is_empty() {
+        let got = get(&*store, &key).await.unwrap();
+        let (_, scanned) = scan(&*store, key.table, key.shard()).await.remove(0);
+        for found in [got, scanned] {
+            if found.events.is_empty() {
+                let outcome = commit(&*store, write(&key, found.version.0, "x")).await;
+                assert_eq!(outcome, Outcome::Conflict, "{found:?}");
+            }
+        }
+        while let Some(ended) = writers.try_join_next() {
+            ended.unwrap();
+        }
     }
 }
