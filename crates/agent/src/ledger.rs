@@ -1,0 +1,81 @@
+//! What an agent sent, received and applied: its side of the story, for tests to compare.
+
+use std::collections::VecDeque;
+
+use crate::limits::LEDGER_ENTRIES_MAX;
+
+/// The agent's record of its own life. Counters are complete; entries are the newest ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Messages sent.
+    pub sent: u64,
+    /// Of these, with nothing in them but uid, number and capabilities.
+    pub heartbeats: u64,
+    /// Of these, with everything.
+    pub full_reports: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Requests for full state.
+    pub full_state_requests: u64,
+    /// Configs offered.
+    pub offers: u64,
+    /// Of these, the same as the one it had or was applying.
+    pub repeated_offers: u64,
+    /// Restart commands.
+    pub restarts: u64,
+    /// Error responses.
+    pub errors: u64,
+    /// Connections made.
+    pub connections: u64,
+    entries: Option<VecDeque<Entry>>,
+}
+
+/// Something that happened, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A message went out with this number.
+    Sent {
+        /// Its sequence number.
+        sequence_num: u64,
+        /// It held every part.
+        full: bool,
+    },
+    /// A config was offered.
+    Offered(Vec<u8>),
+    /// A config was applied, or why not.
+    Applied(Vec<u8>, Result<(), String>),
+    /// A new uid was given.
+    Identified([u8; 16]),
+    /// The server answered with an error.
+    Error(String),
+}
+
+impl Ledger {
+    /// A ledger that keeps entries, or counters alone.
+    pub fn new(entries: bool) -> Self {
+        Self { entries: entries.then(VecDeque::new), ..Self::default() }
+    }
+
+    /// The newest entries, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
+    /// Hashes applied, in order.
+    pub fn applied(&self) -> Vec<&[u8]> {
+        self.entries()
+            .filter_map(|entry| match entry {
+                Entry::Applied(hash, Ok(())) => Some(&hash[..]),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn note(&mut self, entry: impl FnOnce() -> Entry) {
+        let Some(entries) = &mut self.entries else { return };
+        if entries.len() == LEDGER_ENTRIES_MAX {
+            entries.pop_front();
+        }
+        entries.push_back(entry());
+    }
+}

@@ -1,0 +1,18 @@
+//! Every bound of the agent, with unit and reason.
+
+use std::time::Duration;
+
+/// Largest message taken, in bytes (specification: 64 MiB recommended).
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// How long a connection and its handshake may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may take to answer a poll.
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may take to answer a close.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// First pause before connecting again, in milliseconds; doubled each time, up to the last.
+pub(crate) const RETRY_FIRST_MS: u64 = 50;
+/// Longest pause before connecting again, in milliseconds.
+pub(crate) const RETRY_LAST_MS: u64 = 30_000;
+/// Entries a ledger keeps; counters go on beyond it.
+pub(crate) const LEDGER_ENTRIES_MAX: usize = 1024;

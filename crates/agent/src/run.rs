@@ -1,0 +1,294 @@
+//! An agent at work: a task that keeps it connected, and a handle to see and steer it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use opamp::ws::Event;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::Error;
+use crate::core::{Agent, Settings};
+use crate::limits::{RETRY_FIRST_MS, RETRY_LAST_MS};
+use crate::link::{Endpoint, Poller, WebSocket};
+
+/// A running agent. It ends with the handle, without a word to its server; [`Handle::stop`] says
+/// goodbye first.
+#[derive(Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<Order>,
+    task: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    agent: Mutex<Agent>,
+    endpoint: Mutex<Endpoint>,
+    /// Counts what happened, for who waits for something to happen.
+    changes: watch::Sender<u64>,
+    /// Somebody changed the agent: it may have something to say.
+    changed: Notify,
+    started: Instant,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Drop the connection as a crash would, and connect again.
+    Cut,
+    /// Close the connection properly and connect again, to where the endpoint says.
+    Reconnect,
+    /// Say goodbye and end.
+    Stop,
+}
+
+/// Why a connection ended.
+enum End {
+    Again,
+    Wait(u64),
+    Stopped,
+}
+
+/// Starts an agent against a server's URL.
+pub fn start(settings: Settings, url: &str) -> Result<Handle, Error> {
+    start_after(settings, url, Duration::ZERO)
+}
+
+/// Starts an agent that connects after a while.
+pub(crate) fn start_after(settings: Settings, url: &str, delay: Duration) -> Result<Handle, Error> {
+    let shared = Arc::new(Shared {
+        agent: Mutex::new(Agent::new(settings)),
+        endpoint: Mutex::new(Endpoint::parse(url)?),
+        changes: watch::Sender::new(0),
+        changed: Notify::new(),
+        started: Instant::now(),
+    });
+    let (orders, inbox) = mpsc::channel(4);
+    let mut task = JoinSet::new();
+    let working = shared.clone();
+    task.spawn(async move {
+        sleep(delay).await;
+        working.work(inbox).await;
+    });
+    Ok(Handle { shared, orders, task })
+}
+
+impl Handle {
+    /// Looks at the agent.
+    pub fn see<T>(&self, look: impl FnOnce(&Agent) -> T) -> T {
+        look(&self.shared.agent())
+    }
+
+    /// Changes the agent, which then tells its server.
+    pub fn change(&self, change: impl FnOnce(&mut Agent)) {
+        change(&mut self.shared.agent());
+        self.shared.changed.notify_one();
+    }
+
+    /// Waits until something holds of the agent; false if it never did in time.
+    pub async fn until(&self, limit: Duration, mut holds: impl FnMut(&Agent) -> bool) -> bool {
+        let mut changes = self.shared.changes.subscribe();
+        let waiting = async {
+            while !self.see(&mut holds) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(limit, waiting).await.is_ok()
+    }
+
+    /// Goes to another server, with a proper close.
+    pub async fn redirect(&self, url: &str) -> Result<(), Error> {
+        *lock(&self.shared.endpoint) = Endpoint::parse(url)?;
+        self.order(Order::Reconnect).await;
+        Ok(())
+    }
+
+    /// Loses its connection as by a crash of the network, and makes a new one.
+    pub async fn cut(&self) {
+        self.order(Order::Cut).await;
+    }
+
+    /// Says goodbye and ends.
+    pub async fn stop(mut self) {
+        self.order(Order::Stop).await;
+        while self.task.join_next().await.is_some() {}
+    }
+
+    async fn order(&self, order: Order) {
+        // An agent that has ended needs no orders.
+        let _ = self.orders.send(order).await;
+    }
+}
+
+impl Shared {
+    async fn work(&self, mut orders: mpsc::Receiver<Order>) {
+        let mut failures = 0;
+        loop {
+            let endpoint = lock(&self.endpoint).clone();
+            let before = self.agent().ledger.received;
+            let ended = match endpoint.polls {
+                true => self.poll(endpoint, &mut orders).await,
+                false => self.connect(endpoint, &mut orders).await,
+            };
+            if self.agent().ledger.received > before {
+                failures = 0;
+            }
+            let pause = match ended {
+                Ok(End::Stopped) => return,
+                Ok(End::Again) => continue,
+                Ok(End::Wait(pause)) => pause,
+                Err(error) => {
+                    tracing::debug!(%error, "connection failed");
+                    failures += 1;
+                    pause_after(failures, &error)
+                }
+            };
+            tokio::select! {
+                biased;
+                order = orders.recv() => if matches!(order, Some(Order::Stop) | None) { return },
+                () = sleep(Duration::from_millis(pause)) => {}
+            }
+        }
+    }
+
+    /// One WebSocket's life.
+    async fn connect(
+        &self,
+        endpoint: Endpoint,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<End, Error> {
+        let mut socket = WebSocket::connect(&endpoint, &[]).await?;
+        self.agent().connected();
+        loop {
+            loop {
+                let Some(message) = self.agent().next_message(self.now_ms()) else { break };
+                if let Err(error) = socket.send(&message).await {
+                    self.agent().lost(&message);
+                    return Err(error);
+                }
+                self.happened();
+            }
+            let deadline = self.agent().next_deadline_ms();
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Cut) => return Ok(End::Again),
+                    Some(Order::Reconnect) => {
+                        let _ = socket.close().await;
+                        return Ok(End::Again);
+                    }
+                    Some(Order::Stop) | None => {
+                        let goodbye = self.agent().goodbye(self.now_ms());
+                        let _ = socket.send(&goodbye).await;
+                        let _ = socket.close().await;
+                        return Ok(End::Stopped);
+                    }
+                },
+                event = socket.next() => match event? {
+                    Event::Binary(payload) => {
+                        let message = crate::link::decode(&payload)?;
+                        if let Some(pause) = self.hear(&message) {
+                            let _ = socket.close().await;
+                            return Ok(End::Wait(pause));
+                        }
+                    }
+                    Event::Close(code) => return Err(Error::Lost(format!("closed with {code:?}"))),
+                    Event::Text => return Err(Error::Protocol("text message".to_owned())),
+                    Event::Ping(_) | Event::Pong(_) => {}
+                },
+                () = self.changed.notified() => {}
+                () = self.until_ms(deadline) => {}
+            }
+        }
+    }
+
+    /// Polls until something breaks.
+    async fn poll(
+        &self,
+        endpoint: Endpoint,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<End, Error> {
+        let mut poller = Poller::new(endpoint);
+        self.agent().connected();
+        loop {
+            let message = self.agent().poll_message(self.now_ms());
+            let reply = match poller.exchange(&message).await {
+                Ok(reply) => reply,
+                Err(error) => {
+                    self.agent().lost(&message);
+                    return Err(error);
+                }
+            };
+            if let Some(pause) = self.hear(&reply) {
+                return Ok(End::Wait(pause));
+            }
+            let deadline = self.agent().next_deadline_ms();
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Cut | Order::Reconnect) => return Ok(End::Again),
+                    Some(Order::Stop) | None => {
+                        let goodbye = self.agent().goodbye(self.now_ms());
+                        let _ = poller.exchange(&goodbye).await;
+                        return Ok(End::Stopped);
+                    }
+                },
+                () = self.changed.notified() => {}
+                () = self.until_ms(deadline) => {}
+            }
+        }
+    }
+
+    fn hear(&self, message: &opamp::v1::ServerToAgent) -> Option<u64> {
+        let pause = self.agent().hear(message, unix_nano());
+        self.happened();
+        pause
+    }
+
+    fn happened(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    async fn until_ms(&self, deadline: Option<u64>) {
+        match deadline {
+            Some(ms) => sleep_until(self.started + Duration::from_millis(ms)).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn agent(&self) -> MutexGuard<'_, Agent> {
+        lock(&self.agent)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Doubles from attempt to attempt, spread over half of it, and never less than the server said.
+fn pause_after(failures: u32, error: &Error) -> u64 {
+    let pause = RETRY_FIRST_MS.saturating_mul(1 << failures.min(16)).min(RETRY_LAST_MS);
+    let pause = pause / 2 + rand::random_range(0..=pause / 2);
+    let said = match error {
+        Error::Refused { retry_after: Some(wait), .. } => {
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        }
+        _ => 0,
+    };
+    pause.max(said)
+}
+
+/// The time of day, for the start time that an agent reports.
+pub(crate) fn unix_nano() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "an agent outside any simulation")]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
