@@ -48,16 +48,16 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_OPS_LISTEN")]
     pub(crate) ops_listen: Option<SocketAddr>,
     /// NATS that joins the processes of a cluster, as nats://HOST:PORT
-    #[arg(long, value_name = "URL", env = "MUSTER_BUS")]
+    #[arg(long, value_name = "URL", env = "MUSTER_BUS", hide_env_values = true)]
     pub(crate) bus: Option<String>,
     /// NATS servers that each keep the event log: 1, or 3 where NATS is a cluster [default: 1]
     #[arg(long, value_name = "N", env = "MUSTER_BUS_REPLICAS")]
     pub(crate) bus_replicas: Option<usize>,
     /// Redis for agent records, as redis://HOST:PORT
-    #[arg(long, value_name = "URL", env = "MUSTER_STORE")]
+    #[arg(long, value_name = "URL", env = "MUSTER_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
     /// Redis for configs and assignments; another one than the store's
-    #[arg(long, value_name = "URL", env = "MUSTER_LEDGER")]
+    #[arg(long, value_name = "URL", env = "MUSTER_LEDGER", hide_env_values = true)]
     pub(crate) ledger: Option<String>,
     /// Accept a ledger whose Redis may evict configs and assignments when memory runs out
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]

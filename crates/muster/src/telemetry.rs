@@ -24,6 +24,9 @@ use crate::limits;
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Upper bounds of every histogram of counts: batches and queues.
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
 /// What has to be flushed at the end.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
@@ -106,6 +109,9 @@ where
 pub(crate) fn metrics(roles: &[&'static str]) -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), COUNTS)
+        })
         .context("setting up histograms")?
         .install_recorder()
         .context("setting up metrics")?;

@@ -82,11 +82,11 @@ async fn set(client: &Client, assignment: Assignment) -> anyhow::Result<()> {
 
 fn said(assignment: &Assignment, answer: &SetAssignmentResponse) -> String {
     format!(
-        "{}: {} agents match, {} of them get {}\n",
+        "{}: {}, agents matched {}, changing {}\n",
         names::short(&assignment.name),
+        names::short(&assignment.config_revision),
         answer.matched_agents,
         answer.affected_agents,
-        names::short(&assignment.config_revision),
     )
 }
 
