@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use output::print;
 
 use crate::config::ServeArgs;
-use crate::{limits, serve};
+use crate::{demo, limits, serve};
 
 /// One place to see and configure a fleet of OpAMP agents.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ const EXIT_CODES: &str =
 enum Command {
     /// Run the server: every role in one process, or one role of a cluster
     Serve(Box<ServeArgs>),
+    /// Run a server with a few agents of its own, to try things out
+    Demo(Box<demo::Args>),
     /// See the agents of the fleet
     Agents(agents::Args),
     /// Keep configs for agents, as numbered revisions
@@ -59,6 +61,7 @@ struct Client {
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve::run(args.resolve()?).await,
+        Command::Demo(args) => demo::run(*args).await,
         Command::Agents(args) => agents::run(args).await,
         Command::Config(args) => configs::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
@@ -84,6 +87,7 @@ mod tests {
             "muster agents get 018bcfe5-6800-7007-8707-070707070707",
             "muster config apply collector -f a.yaml -f b=b.json",
             "muster assign set all -l app=x --config collector@3 --priority -1",
+            "muster demo --agents 3 --opamp-listen 127.0.0.1:0",
             "muster serve --role gateway --role control --bus nats://h --log json",
         ] {
             Cli::try_parse_from(line.split(' ')).expect(line);

@@ -111,11 +111,16 @@ pub(crate) enum LogFormat {
 impl ServeArgs {
     /// Everything the sources say, checked. Clap has put flags over the environment already.
     pub(crate) fn resolve(self) -> anyhow::Result<Settings> {
+        self.resolve_over(Layer::default())
+    }
+
+    /// The same over other defaults.
+    pub(crate) fn resolve_over(self, defaults: Layer) -> anyhow::Result<Settings> {
         let file = match &self.config {
             Some(path) => read(path)?,
             None => Layer::default(),
         };
-        Settings::check(self.layer.over(file))
+        Settings::check(self.layer.over(file).over(defaults))
     }
 }
 

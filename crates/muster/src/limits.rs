@@ -27,3 +27,7 @@ pub(crate) const PAGE_SIZE: i32 = 1000;
 pub(crate) const ANSWER_BYTES_MAX: usize = 68 << 20;
 /// Pause between attempts to reach a service that is not there yet.
 pub(crate) const BACKENDS_RETRY: Duration = Duration::from_millis(500);
+/// Agents a demo may start: each is a task and a socket in this one process.
+pub(crate) const DEMO_AGENTS_MAX: u16 = 1000;
+/// How often a demo's agents speak: often enough to watch.
+pub(crate) const DEMO_HEARTBEAT: Duration = Duration::from_secs(10);

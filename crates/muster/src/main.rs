@@ -3,6 +3,7 @@
 //! ```text
 //!   main ──► cli (gRPC client of control) ──► exit code
 //!        └─► serve ──► bus + stores ──► fleet-state, control, gateway ──► ops
+//!        └─► demo  ──► serve + agents
 //! ```
 //!
 //! Only here: the environment, the wall clock, the machine's randomness, signals, the choice of
@@ -10,6 +11,7 @@
 
 mod cli;
 mod config;
+mod demo;
 mod exit;
 mod limits;
 mod ops;

@@ -4,12 +4,82 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::process::{Server, stderr, stdout};
+use crate::process::{Server, stderr, stdout, wait};
+
+const AGENTS: usize = 5;
+
+fn demo(data: &Path) -> Server {
+    let data = data.to_str().unwrap();
+    let server = Server::start(&["demo", "--agents", "5", "--data-dir", data]);
+    server.wait_ready();
+    server
+}
+
+fn wait_for_agents(server: &Server, what: &str, holds: impl Fn(&Value) -> bool) -> Vec<Value> {
+    wait(what, || {
+        let agents = server.agents();
+        let count = agents.iter().filter(|agent| holds(agent)).count();
+        if count == AGENTS {
+            return Ok(agents);
+        }
+        Err(format!("{count} of {AGENTS} in {agents:#?}"))
+    })
+}
+
+fn connected(agent: &Value) -> bool {
+    agent["status"] == "CONNECTED"
+}
+
+fn applied(agent: &Value, config: &str) -> bool {
+    agent["config"]["status"] == "APPLIED" && agent["config"]["offered"] == config
+}
 
 fn write_config(dir: &Path, body: &str) -> String {
     let path = dir.join("collector.yaml");
     std::fs::write(&path, body).unwrap();
     path.display().to_string()
+}
+
+#[test]
+fn an_assigned_config_reaches_every_agent_and_survives_a_crash() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = demo(data.path());
+    let agents = wait_for_agents(&server, "connected", connected);
+
+    let file = write_config(files.path(), "receivers: {}\n");
+    let apply = ["config", "apply", "collector", "-f", &file];
+    assert_eq!(server.ok(&apply), "collector@1\n");
+    assert_eq!(server.ok(&apply), "collector@1\n", "the same content adds nothing");
+    let said = server.ok(&["assign", "set", "all", "-l", "", "--config", "collector"]);
+    assert!(said.contains("matched 5") && said.contains("collector@1"), "{said}");
+    wait_for_agents(&server, "applied", |agent| applied(agent, "collector@1"));
+
+    let uid = agents[0]["instance_uid"].as_str().unwrap();
+    let agent: Value =
+        serde_json::from_str(&server.ok(&["agents", "get", uid, "-o", "json"])).unwrap();
+    let effective = agent["report"]["effective_config"].to_string();
+    assert!(effective.contains("receivers"), "runs it for real: {effective}");
+
+    server.signal("KILL");
+    server.ended();
+    // Without agents first: what is known now was stored.
+    let server = Server::serve(data.path());
+    server.wait_ready();
+    let configs = server.ok(&["config", "list"]);
+    assert!(configs.contains("collector@1"), "{configs}");
+    let assignments = server.ok(&["assign", "list"]);
+    assert!(assignments.contains("collector@1"), "{assignments}");
+    wait_for_agents(&server, "known", |known| {
+        let same = |agent: &Value| agent["instance_uid"] == known["instance_uid"];
+        agents.iter().any(same) && applied(known, "collector@1")
+    });
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+
+    let server = demo(data.path());
+    wait_for_agents(&server, "back", |agent| connected(agent) && applied(agent, "collector@1"));
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
 }
 
 #[test]
