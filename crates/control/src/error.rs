@@ -1,5 +1,7 @@
 //! Why an operator's request was not done, by what the operator does next.
 
+use std::time::Duration;
+
 /// A request failed. Nothing was changed unless it says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -23,6 +25,18 @@ pub enum Error {
     /// What is stored cannot be read: somebody has to look.
     #[error("stored data cannot be read: {0}")]
     Corrupt(String),
+}
+
+/// Waits for a call no longer than a limit.
+pub(crate) async fn within<T, E: Into<Error>>(
+    limit: Duration,
+    what: &str,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(Error::Unavailable(format!("{what} did not answer within {limit:?}"))),
+    }
 }
 
 impl Error {

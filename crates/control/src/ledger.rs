@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments};
@@ -11,7 +12,11 @@ use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
 use store::{Cursor, Key, Outcome, SHARDS, Store, Table, Version, Write, tables};
 
+use crate::error::within;
 use crate::{Error, Limits};
+
+/// Its name in errors.
+const LEDGER: &str = "the ledger";
 
 /// The ledger, as operators use it.
 #[derive(Debug, Clone)]
@@ -45,9 +50,8 @@ impl Ledger {
         let hash = ConfigHash::of(&files);
         let keys: Vec<String> = files.keys().cloned().collect();
         let size_bytes = files.values().map(|file| file.body.len() as u64).sum();
-        // The body first: a revision that names a body which is not there could be assigned.
         let body = AgentConfigMap { config_map: files }.encode_to_vec();
-        self.within(self.store.put_blob(&hash, body.into())).await?;
+        let mut body = Some(Bytes::from(body));
         for _ in 0..self.limits.write_tries {
             let held = self.held_config(name).await?;
             if let Some(latest) = held.value.latest().filter(|latest| latest.hash == hash) {
@@ -57,6 +61,11 @@ impl Ledger {
                 let reason =
                     format!("has {} revisions, which is the most", self.limits.revisions_max);
                 return Err(Error::invalid("name", reason));
+            }
+            // The body first: a revision that names a body which is not there could be assigned.
+            if let Some(body) = body.take() {
+                let limit = self.body_timeout(body.len() as u64);
+                within(limit, LEDGER, self.store.put_blob(&hash, body)).await?;
             }
             let revision = Revision {
                 number: held.value.latest().map_or(1, |latest| latest.number + 1),
@@ -116,7 +125,8 @@ impl Ledger {
         &self,
         revision: &Revision,
     ) -> Result<BTreeMap<String, AgentConfigFile>, Error> {
-        let body = self.within(self.store.get_blob(&revision.hash)).await?;
+        let limit = self.body_timeout(revision.size_bytes);
+        let body = within(limit, LEDGER, self.store.get_blob(&revision.hash)).await?;
         let body = body.ok_or_else(|| Error::Corrupt(format!("no body for {}", revision.hash)))?;
         let map = AgentConfigMap::decode(body)
             .map_err(|error| Error::Corrupt(format!("body of {}: {error}", revision.hash)))?;
@@ -247,9 +257,11 @@ impl Ledger {
         &self,
         call: impl Future<Output = Result<T, store::Error>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.limits.store_timeout, call).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(Error::Unavailable("the ledger did not answer in time".to_owned())),
-        }
+        within(self.limits.store_timeout, LEDGER, call).await
+    }
+
+    fn body_timeout(&self, bytes: u64) -> Duration {
+        let more = bytes.saturating_mul(1000) / self.limits.body_bytes_per_second;
+        self.limits.store_timeout + Duration::from_millis(more)
     }
 }

@@ -11,6 +11,7 @@
 //! What may not enter: sockets to agents, and rules about what a record means.
 
 mod api;
+mod backoff;
 mod error;
 mod ledger;
 mod limits;

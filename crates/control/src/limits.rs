@@ -9,6 +9,8 @@ pub struct Limits {
     pub store_timeout: Duration,
     /// A gateway not heard for this long is taken for dead: ten of its signs of life.
     pub gateway_lease_ms: u64,
+    /// How long a silent gateway is remembered, so that old records do not revive it.
+    pub gateway_memory_ms: u64,
     /// An agent that polls is taken for gone after three polls at the default interval.
     pub poll_lease_ms: u64,
     /// Agents per page, if the request does not say.
@@ -35,8 +37,27 @@ pub struct Limits {
     pub reassess_timeout: Duration,
     /// How often the whole fleet is compared with the assignments even if nothing changed.
     pub reconcile_interval: Duration,
-    /// Pause before a broken feed of the view is built up again.
-    pub feed_retry: Duration,
+    /// Tries per message to the workers; agents left over wait for the next look at the fleet.
+    pub reassess_tries: usize,
+    /// First pause after something failed; doubled each time.
+    pub retry_min: Duration,
+    /// Longest pause after something failed.
+    pub retry_max: Duration,
+    /// How long the bus may take to accept a message or to open a reader.
+    pub bus_timeout: Duration,
+    /// How long the store may take for one page of a scan.
+    pub scan_timeout: Duration,
+    /// Shards read at once.
+    pub scans_max: usize,
+    /// Bytes a second that the store takes or gives of a config's body at the least; large bodies
+    /// get that much longer.
+    pub body_bytes_per_second: u64,
+    /// How long one request may take, upload included.
+    pub request_timeout: Duration,
+    /// Requests at once on one connection.
+    pub streams_max: u32,
+    /// Silence on a connection before it is probed, and again before it is closed.
+    pub keepalive: Duration,
     /// Presence messages waiting: one a second from each gateway.
     pub presence_inbox_max: usize,
     /// How long requests in hand may take once control is told to stop.
@@ -48,6 +69,7 @@ impl Default for Limits {
         Self {
             store_timeout: Duration::from_millis(1500),
             gateway_lease_ms: 10_000,
+            gateway_memory_ms: 30 * 24 * 3_600_000,
             poll_lease_ms: 90_000,
             page_default: 100,
             page_max: 1000,
@@ -61,7 +83,16 @@ impl Default for Limits {
             reassess_in_flight_max: 4,
             reassess_timeout: Duration::from_secs(15),
             reconcile_interval: Duration::from_secs(30),
-            feed_retry: Duration::from_millis(500),
+            reassess_tries: 4,
+            retry_min: Duration::from_millis(250),
+            retry_max: Duration::from_secs(10),
+            bus_timeout: Duration::from_secs(5),
+            scan_timeout: Duration::from_secs(10),
+            scans_max: 8,
+            body_bytes_per_second: 8 << 20,
+            request_timeout: Duration::from_secs(60),
+            streams_max: 64,
+            keepalive: Duration::from_secs(30),
             presence_inbox_max: 4096,
             stop_timeout: Duration::from_secs(5),
         }

@@ -1,21 +1,44 @@
 //! Brings what agents are offered in line with what operators decided. It only finds the agents;
 //! workers change their records and tell them.
+//!
+//! Nothing is remembered between looks at the fleet: what failed is still outdated in the view,
+//! and the next look finds it there.
 
 use std::sync::Arc;
 
-use bus::{Client, Subject, v1};
+use bus::{Client, Inbox, Subject, v1};
 use futures_util::StreamExt as _;
 use opamp::InstanceUid;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
+use crate::error::within;
 use crate::ledger::Ledger;
 use crate::view::View;
 use crate::{Error, Limits};
 
 /// Intent messages waiting. Each says the same: read the ledger.
 const INTENT_INBOX_MAX: usize = 64;
+
+/// The way to tell the reconciler of a decision made here.
+#[derive(Debug, Clone)]
+pub(crate) struct Decided(Arc<watch::Sender<u64>>);
+
+impl Decided {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    /// A decision is stored. Does not wait: whoever asked for it is answered now.
+    pub(crate) fn tell(&self, decision: u64) {
+        self.0.send_if_modified(|newest| {
+            let newer = decision > *newest;
+            *newest = decision.max(*newest);
+            newer
+        });
+    }
+}
 
 /// Finds agents that are offered something else than was decided.
 #[derive(Debug, Clone)]
@@ -26,37 +49,85 @@ pub(crate) struct Reconciler {
     pub(crate) bus: Client,
     /// Rung when the view was built anew.
     pub(crate) rebuilt: Arc<Notify>,
+    /// Decisions made here.
+    pub(crate) decided: Decided,
+}
+
+/// Why the fleet is looked at.
+enum Cause {
+    Own(u64),
+    Told(u64),
+    Everyone,
+}
+
+/// What a look at the fleet came to.
+#[derive(Debug)]
+struct Look {
+    decision: u64,
+    /// Agents that no worker could bring in line.
+    failed: usize,
 }
 
 impl Reconciler {
-    /// Reconciles after each decision, whoever made it, and from time to time.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let mut decisions =
-            self.bus.subscribe::<v1::IntentChanged>(&Subject::Intent, INTENT_INBOX_MAX).await?;
+    /// Reconciles after each decision, whoever made it, and from time to time; for ever.
+    pub(crate) async fn run(self) {
+        let mut own = self.decided.0.subscribe();
+        let mut told: Option<Inbox<v1::IntentChanged>> = None;
         let mut periodic = interval(self.limits.reconcile_interval);
         periodic.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut settled = None;
         loop {
-            let everyone = tokio::select! {
+            let cause = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
-                () = self.rebuilt.notified() => true,
-                Some(_) = decisions.next() => false,
-                _ = periodic.tick() => true,
+                // Its sender is in self, so it cannot be gone.
+                _ = own.changed() => Cause::Own(*own.borrow_and_update()),
+                () = self.rebuilt.notified() => Cause::Everyone,
+                decision = next(&mut told) => match decision {
+                    Some(decision) => Cause::Told(decision),
+                    None => continue,
+                },
+                _ = periodic.tick() => Cause::Everyone,
             };
+            if told.is_none() {
+                told = self.listen().await;
+            }
+            match cause {
+                Cause::Own(decision) => self.announce(decision).await,
+                // Mostly the echo of what was announced here.
+                Cause::Told(decision) if settled >= Some(decision) => continue,
+                Cause::Told(_) | Cause::Everyone => {}
+            }
             if !self.view.ready() {
                 continue;
             }
-            if let Err(error) = self.pass(everyone).await {
-                tracing::warn!(%error, "reconciliation put off");
+            match self.look(matches!(cause, Cause::Everyone), &own).await {
+                Ok(look) => settled = Some(look.decision).filter(|_| look.failed == 0),
+                Err(error) => tracing::warn!(%error, "reconciliation put off"),
             }
+        }
+    }
+
+    async fn listen(&self) -> Option<Inbox<v1::IntentChanged>> {
+        let inbox = self.bus.subscribe(&Subject::Intent, INTENT_INBOX_MAX);
+        let inbox = within(self.limits.bus_timeout, "the bus", inbox).await;
+        inbox.inspect_err(|error| tracing::warn!(%error, "others' decisions go unheard")).ok()
+    }
+
+    /// Tells workers and other controls. The decision stands; unheard, they find it by time.
+    async fn announce(&self, decision: u64) {
+        let changed = v1::IntentChanged { decision };
+        let publish = self.bus.publish(&Subject::Intent, &changed);
+        if let Err(error) = within(self.limits.bus_timeout, "the bus", publish).await {
+            tracing::warn!(%error, decision, "decision not announced");
         }
     }
 
     /// One look at the fleet. A look at `everyone` also takes in those who were told and stay
     /// silent: what they were told may have been lost.
-    async fn pass(&self, everyone: bool) -> Result<(), Error> {
+    async fn look(&self, everyone: bool, newer: &watch::Receiver<u64>) -> Result<Look, Error> {
         let (assignments, decision) = self.ledger.assignments().await?;
         let mut agents = self.view.outdated(&assignments, decision);
+        metrics::counter!("muster_control_reconciliations_total").increment(1);
         metrics::gauge!("muster_control_outdated_agents")
             .set(f64::from(u32::try_from(agents.len()).unwrap_or(u32::MAX)));
         if everyone {
@@ -66,27 +137,57 @@ impl Reconciler {
         }
         let chunks: Vec<Vec<InstanceUid>> =
             agents.chunks(self.limits.reassess_max).map(<[_]>::to_vec).collect();
-        let asks = chunks.into_iter().map(|chunk| self.ask(chunk, decision));
-        futures_util::stream::iter(asks)
+        let asks = chunks.into_iter().map(|chunk| self.ask(chunk, decision, newer));
+        let failed = futures_util::stream::iter(asks)
             .buffer_unordered(self.limits.reassess_in_flight_max)
-            .collect::<Vec<()>>()
+            .fold(0, async |sum, failed| sum + failed)
             .await;
-        Ok(())
+        metrics::counter!("muster_control_reassessed_total").increment(agents.len() as u64);
+        metrics::counter!("muster_control_reassess_failed_total").increment(failed as u64);
+        Ok(Look { decision, failed })
     }
 
-    async fn ask(&self, agents: Vec<InstanceUid>, decision: u64) {
+    /// Has workers look at agents again; returns how many they could not. `newer` ends the
+    /// patience: another decision is another look at everybody.
+    async fn ask(
+        &self,
+        agents: Vec<InstanceUid>,
+        decision: u64,
+        newer: &watch::Receiver<u64>,
+    ) -> usize {
         let instance_uids = agents.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
         let ask = v1::Reassess { instance_uids, decision };
         let timeout = self.limits.reassess_timeout;
-        match self.bus.request(&Subject::Reassess, &ask, timeout).await {
-            Ok(reply) => tracing::debug!(
-                agents = agents.len(),
-                decision,
-                sent = reply.sent,
-                failed = reply.failed,
-                "reassessed"
-            ),
-            Err(error) => tracing::warn!(%error, agents = agents.len(), "not reassessed"),
+        let mut backoff = Backoff::new(&self.limits);
+        let mut left = agents.len();
+        for attempt in 1..=self.limits.reassess_tries {
+            match self.bus.request(&Subject::Reassess, &ask, timeout).await {
+                Ok(reply) => {
+                    left = usize::try_from(reply.failed).unwrap_or(usize::MAX);
+                    let (agents, sent) = (agents.len(), reply.sent);
+                    tracing::debug!(agents, decision, sent, failed = left, "reassessed");
+                }
+                Err(error) => tracing::debug!(%error, attempt, "no worker answered"),
+            }
+            let superseded = newer.has_changed().unwrap_or(true);
+            if left == 0 || superseded || attempt == self.limits.reassess_tries {
+                break;
+            }
+            backoff.wait().await;
         }
+        if left > 0 {
+            tracing::warn!(agents = left, decision, "not reassessed");
+        }
+        left
     }
+}
+
+/// The next decision somebody tells of; `None` when the inbox is lost. Waits for ever without one.
+async fn next(inbox: &mut Option<Inbox<v1::IntentChanged>>) -> Option<u64> {
+    let Some(open) = inbox else { return std::future::pending().await };
+    let received = open.next().await;
+    if received.is_none() {
+        *inbox = None;
+    }
+    received.map(|received| received.body.decision)
 }

@@ -7,14 +7,17 @@ use model::Clock;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::server::NamedService;
 use tonic::transport::Server;
+use tonic::transport::server::{Router, TcpIncoming};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use crate::api::Api;
 use crate::ledger::Ledger;
-use crate::reconcile::Reconciler;
+use crate::reconcile::{Decided, Reconciler};
 use crate::v1::agents_server::AgentsServer;
 use crate::v1::assignments_server::AssignmentsServer;
 use crate::v1::configs_server::ConfigsServer;
@@ -32,7 +35,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Control {
     api: Api,
-    rebuilt: Arc<Notify>,
+    bus: Client,
 }
 
 impl Control {
@@ -47,8 +50,8 @@ impl Control {
         let limits = config.limits;
         let view = Arc::new(View::new(limits, clock.clone()));
         let ledger = Ledger { limits, store: ledger, clock };
-        let api = Api { limits, view, records, ledger, bus };
-        Self { api, rebuilt: Arc::default() }
+        let api = Api { limits, view, records, ledger, decided: Decided::new() };
+        Self { api, bus }
     }
 
     /// Whether the fleet is in memory.
@@ -62,9 +65,39 @@ impl Control {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
+        // Stops the tasks even if this future is dropped or the port fails; the token that was
+        // given belongs to somebody else.
+        let stop = shutdown.child_token();
+        let _stop_at_end = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
-        let Api { limits, view, records, ledger, bus } = self.api.clone();
-        let rebuilt = self.rebuilt.clone();
+        let (reporter, health) = tonic_health::server::health_reporter();
+        self.start(&tasks, &stop, reporter);
+
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving = self
+            .router()?
+            .add_service(health)
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(self.api.limits.stop_timeout).await;
+        };
+        let result = tokio::select! {
+            biased;
+            result = serving => result.map_err(broken),
+            // Whoever holds a connection open may not hold up the end.
+            () = overdue => Ok(()),
+        };
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        result
+    }
+
+    /// Starts what works beside the services. Each stops at its next wait.
+    fn start(&self, tasks: &TaskTracker, stop: &CancellationToken, reporter: HealthReporter) {
+        let Api { limits, view, records, ledger, decided } = self.api.clone();
+        let (bus, rebuilt) = (self.bus.clone(), Arc::new(Notify::new()));
         let feed = Feed {
             limits,
             view: view.clone(),
@@ -72,52 +105,55 @@ impl Control {
             records,
             rebuilt: rebuilt.clone(),
         };
-        tasks.spawn(feed.clone().events(shutdown.clone()));
-        tasks.spawn(feed.presence(shutdown.clone()));
-        let reconciler = Reconciler { limits, view, ledger, bus, rebuilt };
-        tasks.spawn(reconciler.run(shutdown.clone()));
-        tasks.close();
-
-        let result = self.grpc(listener, shutdown.clone()).await;
-        shutdown.cancel();
-        let _ = tokio::time::timeout(limits.stop_timeout, tasks.wait()).await;
-        result
+        let reconciler = Reconciler { limits, view: view.clone(), ledger, bus, rebuilt, decided };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().events()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
+        tasks.spawn(report_health(reporter, view, stop.clone()));
     }
 
-    async fn grpc(&self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
-        let broken = |error: String| Error::Unavailable(error);
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|error| broken(error.to_string()))?;
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_serving::<AgentsServer<Api>>().await;
-        reporter.set_serving::<ConfigsServer<Api>>().await;
-        reporter.set_serving::<AssignmentsServer<Api>>().await;
-        let message_max = self.api.limits.config_bytes_max + (1 << 20);
+    fn router(&self) -> Result<Router, Error> {
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let limits = self.api.limits;
+        let message_max = limits.config_bytes_max + (1 << 20);
         let configs = ConfigsServer::new(self.api.clone())
             .max_decoding_message_size(message_max)
             .max_encoding_message_size(message_max);
-        let serving = Server::builder()
-            .add_service(reflection)
-            .add_service(health)
+        Ok(Server::builder()
+            .timeout(limits.request_timeout)
+            .max_concurrent_streams(limits.streams_max)
+            .http2_keepalive_interval(Some(limits.keepalive))
+            .http2_keepalive_timeout(Some(limits.keepalive))
+            .add_service(reflection().build_v1().map_err(broken)?)
+            // Older clients know no other.
+            .add_service(reflection().build_v1alpha().map_err(broken)?)
             .add_service(AgentsServer::new(self.api.clone()))
             .add_service(configs)
-            .add_service(AssignmentsServer::new(self.api.clone()))
-            .serve_with_incoming_shutdown(
-                TcpListenerStream::new(listener),
-                shutdown.clone().cancelled_owned(),
-            );
-        let stop = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(self.api.limits.stop_timeout).await;
-        };
-        tokio::select! {
-            biased;
-            result = serving => result.map_err(|error| broken(error.to_string())),
-            // Whoever holds a connection open may not hold up the end.
-            () = stop => Ok(()),
-        }
+            .add_service(AssignmentsServer::new(self.api.clone())))
     }
+}
+
+/// Says that the services serve once the fleet is in memory, until they stop.
+async fn report_health(reporter: HealthReporter, view: Arc<View>, stop: CancellationToken) {
+    let services =
+        ["", AgentsServer::<Api>::NAME, ConfigsServer::<Api>::NAME, AssignmentsServer::<Api>::NAME];
+    let say = async |status: ServingStatus| {
+        for service in services {
+            reporter.set_service_status(service, status).await;
+        }
+    };
+    say(ServingStatus::NotServing).await;
+    if stop.run_until_cancelled(view.until_ready()).await.is_some() {
+        say(ServingStatus::Serving).await;
+        stop.cancelled().await;
+    }
+    say(ServingStatus::NotServing).await;
+}
+
+fn broken(error: impl std::fmt::Display) -> Error {
+    Error::Unavailable(format!("the operators' port: {error}"))
 }

@@ -14,6 +14,7 @@ use model::selector::Selector;
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentCapabilities;
+use tokio::sync::watch;
 
 use crate::Limits;
 
@@ -27,15 +28,16 @@ pub(crate) struct View {
     limits: Limits,
     clock: Arc<dyn Clock>,
     state: RwLock<State>,
+    /// Whether there was a snapshot.
+    ready: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     agents: BTreeMap<InstanceUid, Entry>,
-    /// When each gateway was last heard, by our own clock.
+    /// When each gateway was last heard, by our own clock. One that turns up in a record counts as
+    /// heard then: its first sign of life may still be on its way.
     gateways: BTreeMap<GatewayId, Timestamp>,
-    /// When the first snapshot was complete.
-    since: Option<Timestamp>,
 }
 
 /// An agent in the view.
@@ -43,7 +45,7 @@ struct State {
 pub(crate) struct Entry {
     /// Version of the record this is the summary of.
     pub(crate) version: u64,
-    pub(crate) summary: AgentSummary,
+    pub(crate) summary: Arc<AgentSummary>,
     /// When presence last heard of it.
     pub(crate) heard: Timestamp,
 }
@@ -68,12 +70,18 @@ pub(crate) struct Page {
 
 impl View {
     pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        Self { limits, clock, state: RwLock::default() }
+        Self { limits, clock, state: RwLock::default(), ready: watch::Sender::new(false) }
     }
 
     /// Whether a snapshot has been taken.
     pub(crate) fn ready(&self) -> bool {
-        self.read().since.is_some()
+        *self.ready.borrow()
+    }
+
+    /// Waits for the first snapshot.
+    pub(crate) async fn until_ready(&self) {
+        // Its sender is in self, so it cannot be gone.
+        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
     /// Agents that a selector selects, in order of their uid, after a given one.
@@ -85,12 +93,15 @@ impl View {
     ) -> Page {
         let (state, now) = (self.read(), self.clock.now());
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let total = state.agents.values().filter(|entry| selector.matches(&entry.summary)).count();
+        let total = match selector.as_str() {
+            "" => state.agents.len(),
+            _ => state.agents.values().filter(|entry| selector.matches(&*entry.summary)).count(),
+        };
         let mut page = Page { total, ..Page::default() };
         let selected = state
             .agents
             .range((start, Bound::Unbounded))
-            .filter(|(_, entry)| selector.matches(&entry.summary));
+            .filter(|(_, entry)| selector.matches(&*entry.summary));
         for (uid, entry) in selected {
             if page.agents.len() == size {
                 page.more = true;
@@ -101,10 +112,13 @@ impl View {
         page
     }
 
-    /// One agent.
-    pub(crate) fn get(&self, uid: &InstanceUid) -> Option<Shown> {
-        let (state, now) = (self.read(), self.clock.now());
-        state.agents.get(uid).map(|entry| self.show(&state, uid, entry, now))
+    /// An agent as its record has it, with what is known here of its life.
+    pub(crate) fn join(&self, uid: &InstanceUid, version: u64, summary: AgentSummary) -> Shown {
+        let (mut state, now) = (self.write(), self.clock.now());
+        self.meet(&mut state, &summary, now);
+        let heard = state.agents.get(uid).map_or(Timestamp(0), |held| held.heard);
+        let entry = Entry { version, summary: Arc::new(summary), heard };
+        self.show(&state, uid, &entry, now)
     }
 
     /// How many agents a selector selects, and how many of them would be offered something else
@@ -114,7 +128,7 @@ impl View {
         let selected: Vec<&AgentSummary> = state
             .agents
             .values()
-            .map(|entry| &entry.summary)
+            .map(|entry| &*entry.summary)
             .filter(|summary| selector.matches(*summary))
             .collect();
         let affected = selected
@@ -145,22 +159,24 @@ impl View {
         state.agents.iter().filter(|(_, entry)| waiting(entry)).map(|(uid, _)| *uid).collect()
     }
 
-    /// Takes an event. What is not newer than what is held changes nothing.
-    pub(crate) fn apply(&self, told: Told) {
+    /// Takes an event. What is not newer than what is held changes nothing; then it says false.
+    pub(crate) fn apply(&self, told: Told) -> bool {
         let mut state = self.write();
         let held = state.agents.get(&told.instance_uid);
         if held.is_some_and(|held| held.version >= told.version) {
-            return;
+            return false;
         }
         match told.summary {
             Some(summary) => {
                 let heard = held.map_or(Timestamp(0), |held| held.heard);
-                let entry = Entry { version: told.version, summary, heard };
+                self.meet(&mut state, &summary, self.clock.now());
+                let entry = Entry { version: told.version, summary: Arc::new(summary), heard };
                 state.agents.insert(told.instance_uid, entry);
             }
             None => drop(state.agents.remove(&told.instance_uid)),
         }
         metrics::gauge!("muster_control_agents").set(count(state.agents.len()));
+        true
     }
 
     /// Takes a gateway's sign of life and the agents it heard.
@@ -180,13 +196,27 @@ impl View {
 
     /// Puts a snapshot in place of everything but what presence said.
     fn replace(&self, mut agents: BTreeMap<InstanceUid, Entry>) {
-        let mut state = self.write();
+        let (mut state, now) = (self.write(), self.clock.now());
         for (uid, entry) in &mut agents {
             entry.heard = state.agents.get(uid).map_or(Timestamp(0), |held| held.heard);
+            self.meet(&mut state, &entry.summary, now);
         }
         metrics::gauge!("muster_control_agents").set(count(agents.len()));
-        state.agents = agents;
-        state.since.get_or_insert(self.clock.now());
+        let before = std::mem::replace(&mut state.agents, agents);
+        drop(state);
+        self.ready.send_replace(true);
+        // Freeing a large fleet takes a while, and nobody needs to wait for that.
+        drop(before);
+    }
+
+    /// Takes a record's word for a gateway that was never heard of. Those long silent go.
+    fn meet(&self, state: &mut State, summary: &AgentSummary, now: Timestamp) {
+        let Some(gateway) = &summary.gateway else { return };
+        if !state.gateways.contains_key(gateway) {
+            let memory = self.limits.gateway_memory_ms;
+            state.gateways.retain(|_, heard| now.millis_since(*heard) <= memory);
+            state.gateways.insert(gateway.clone(), now);
+        }
     }
 
     fn show(&self, state: &State, uid: &InstanceUid, entry: &Entry, now: Timestamp) -> Shown {
@@ -199,9 +229,8 @@ impl View {
             let last = entry.heard.max(entry.summary.last_seen);
             return entry.summary.polls && now.millis_since(last) <= self.limits.poll_lease_ms;
         };
-        // A gateway that was never heard has as long as one that just was.
-        let last = state.gateways.get(gateway).copied().or(state.since).unwrap_or(now);
-        now.millis_since(last) <= self.limits.gateway_lease_ms
+        let heard = state.gateways.get(gateway);
+        heard.is_some_and(|heard| now.millis_since(*heard) <= self.limits.gateway_lease_ms)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

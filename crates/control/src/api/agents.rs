@@ -1,10 +1,12 @@
 //! Service Agents.
 
+use model::AgentSummary;
 use model::selector::Selector;
 use store::{Key, tables};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, convert, names, page};
+use crate::error::within;
 use crate::v1::{Agent, GetAgentRequest, ListAgentsRequest, ListAgentsResponse, agents_server};
 use crate::{Error, v1};
 
@@ -45,25 +47,20 @@ impl Api {
     }
 
     async fn agent(&self, name: &str) -> Result<Agent, Error> {
-        self.check_view()?;
         let uid = names::parse_agent(name)?;
-        let shown = self.view.get(&uid).ok_or_else(|| Error::NotFound(name.to_owned()))?;
         let key = Key::agent(&uid);
         let get = self.records.get(std::slice::from_ref(&key));
-        let stored = match tokio::time::timeout(self.limits.store_timeout, get).await {
-            Ok(stored) => stored?.pop().flatten(),
-            Err(_) => {
-                return Err(Error::Unavailable("the store did not answer in time".to_owned()));
-            }
-        };
+        let stored = within(self.limits.store_timeout, "the store", get).await?.pop().flatten();
         let stored = stored.ok_or_else(|| Error::NotFound(name.to_owned()))?;
         let record = tables::agents::decode(&key, &stored.value)?.value;
+        let summary = AgentSummary::from(&record);
+        let shown = self.view.join(&uid, stored.version.0, summary);
         let health = record.reported.health.clone();
         let report: v1::AgentReport = convert::report(record);
         Ok(Agent { report: Some(report), health, ..convert::agent(&shown) })
     }
 
-    fn check_view(&self) -> Result<(), Error> {
+    pub(super) fn check_view(&self) -> Result<(), Error> {
         match self.view.ready() {
             true => Ok(()),
             false => Err(Error::Unavailable("the fleet is still being read".to_owned())),

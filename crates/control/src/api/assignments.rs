@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 
-use bus::{Subject, v1 as wire};
 use model::RevisionRef;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -41,13 +40,15 @@ impl assignments_server::Assignments for Api {
     ) -> Result<Response<DeleteAssignmentResponse>, Status> {
         let name = names::parse("name", &request.get_ref().name, "assignments")?;
         let decision = self.ledger.delete_assignment(name).await?;
-        self.announce(decision).await;
+        self.decided.tell(decision);
         Ok(Response::new(DeleteAssignmentResponse {}))
     }
 }
 
 impl Api {
     async fn set(&self, request: SetAssignmentRequest) -> Result<SetAssignmentResponse, Error> {
+        // The answer says whom it concerns, and only a whole view can tell.
+        self.check_view()?;
         let wanted =
             request.assignment.ok_or_else(|| Error::invalid("assignment", "must be given"))?;
         let name = names::parse("assignment.name", &wanted.name, "assignments")?;
@@ -63,20 +64,11 @@ impl Api {
         let preview = |assignments: &_| self.view.preview(&selector, assignments);
         let (assignment, decision, (matched, affected)) =
             self.ledger.set_assignment(name, &selector, &config, wanted.priority, preview).await?;
-        self.announce(decision).await;
+        self.decided.tell(decision);
         Ok(SetAssignmentResponse {
             assignment: Some(convert::assignment(&assignment)),
             matched_agents: i64::try_from(matched).unwrap_or(i64::MAX),
             affected_agents: i64::try_from(affected).unwrap_or(i64::MAX),
         })
-    }
-
-    /// Tells workers and reconcilers. The decision stands; unheard, it is found by the next
-    /// periodic look.
-    async fn announce(&self, decision: u64) {
-        let changed = wire::IntentChanged { decision };
-        if let Err(error) = self.bus.publish(&Subject::Intent, &changed).await {
-            tracing::warn!(%error, decision, "decision not announced");
-        }
     }
 }

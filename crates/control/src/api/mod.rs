@@ -9,11 +9,11 @@ mod page;
 
 use std::sync::Arc;
 
-use bus::Client;
 use store::Store;
 
 use crate::Limits;
 use crate::ledger::Ledger;
+use crate::reconcile::Decided;
 use crate::view::View;
 
 /// What every service works with.
@@ -23,5 +23,5 @@ pub(crate) struct Api {
     pub(crate) view: Arc<View>,
     pub(crate) records: Arc<dyn Store>,
     pub(crate) ledger: Ledger,
-    pub(crate) bus: Client,
+    pub(crate) decided: Decided,
 }

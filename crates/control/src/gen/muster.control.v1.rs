@@ -135,7 +135,7 @@ pub struct ConfigRevision {
     /// Names of the files.
     #[prost(string, repeated, tag = "6")]
     pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The files. Empty in lists.
+    /// The files. Only in GetConfigRevision.
     #[prost(btree_map = "string, message", tag = "7")]
     pub files: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -144,9 +144,11 @@ pub struct ConfigRevision {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyConfigRequest {
-    /// `configs/{config}`.
+    /// `configs/{config}`: 1 to 63 lowercase letters, digits, '-', '.' and '\_', starting and ending
+    /// with a letter or digit.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// At least one. A file that stands alone may have an empty name.
     #[prost(btree_map = "string, message", tag = "2")]
     pub files: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -180,7 +182,7 @@ pub struct GetConfigRevisionRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Assignment {
-    /// `assignments/{assignment}`.
+    /// `assignments/{assignment}`, by the same rule as a config's name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Label selector; empty selects every agent.

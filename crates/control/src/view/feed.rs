@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bus::{Client, Subject, v1};
+use bus::{Client, Position, Subject, v1};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use model::{AgentSummary, Timestamp};
-use store::{Cursor, SHARDS, Store, Table, tables};
+use opamp::InstanceUid;
+use store::{Cursor, Key, SHARDS, Store, Stored, Table, tables};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use super::{Entry, View};
+use crate::backoff::Backoff;
+use crate::error::within;
 use crate::{Error, Limits};
 
 /// The sources of a view.
@@ -24,78 +28,123 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Follows the fleet until told to stop.
-    pub(crate) async fn events(self, shutdown: CancellationToken) {
-        let following = async {
-            loop {
-                if let Err(error) = self.follow().await {
-                    metrics::counter!("muster_control_feed_restarts_total").increment(1);
+    /// Follows the fleet, for ever.
+    pub(crate) async fn events(self) {
+        let mut backoff = Backoff::new(&self.limits);
+        loop {
+            match self.snapshot().await {
+                Ok(position) => {
+                    self.rebuilt.notify_one();
+                    let error = self.follow(position, &mut backoff).await;
                     tracing::warn!(%error, "view is built again");
                 }
-                tokio::time::sleep(self.limits.feed_retry).await;
+                Err(error) => tracing::warn!(%error, "fleet not read"),
             }
-        };
-        shutdown.run_until_cancelled(following).await;
+            backoff.wait().await;
+        }
     }
 
-    /// Listens to gateways until told to stop.
-    pub(crate) async fn presence(self, shutdown: CancellationToken) {
-        let listening = async {
-            loop {
-                let inbox =
-                    self.bus.subscribe(&Subject::Presence, self.limits.presence_inbox_max).await;
-                match inbox {
-                    Ok(mut inbox) => {
-                        while let Some(received) = inbox.next().await {
-                            let presence: v1::Presence = received.body;
-                            self.view.heard(&presence);
-                        }
+    /// Listens to gateways, for ever.
+    pub(crate) async fn presence(self) {
+        let mut backoff = Backoff::new(&self.limits);
+        loop {
+            let inbox = self.bus.subscribe(&Subject::Presence, self.limits.presence_inbox_max);
+            match within(self.limits.bus_timeout, "the bus", inbox).await {
+                Ok(mut inbox) => {
+                    backoff.reset();
+                    while let Some(received) = inbox.next().await {
+                        let presence: v1::Presence = received.body;
+                        self.view.heard(&presence);
                     }
-                    Err(error) => tracing::warn!(%error, "gateways cannot be heard"),
                 }
-                tokio::time::sleep(self.limits.feed_retry).await;
+                Err(error) => tracing::warn!(%error, "gateways cannot be heard"),
             }
-        };
-        shutdown.run_until_cancelled(listening).await;
+            backoff.wait().await;
+        }
     }
 
-    /// Takes a snapshot and applies events until the log breaks off. The log's position is taken
-    /// before the snapshot: what changes meanwhile is read twice, and nothing is missed.
-    async fn follow(&self) -> Result<(), Error> {
-        let position = self.bus.tail().await?;
-        let mut events = self.bus.events(position).await?;
-        self.view.replace(self.snapshot().await?);
-        self.rebuilt.notify_one();
+    /// Takes a snapshot. The log's position is taken before it: what changes meanwhile is read
+    /// twice, and nothing is missed.
+    async fn snapshot(&self) -> Result<Position, Error> {
+        let start = Instant::now();
+        let position = within(self.limits.bus_timeout, "the bus", self.bus.tail()).await?;
+        let shards: Vec<Vec<(InstanceUid, Entry)>> =
+            stream::iter((0..SHARDS).map(|number| self.clone().shard(number)))
+                .buffer_unordered(self.limits.scans_max)
+                .try_collect()
+                .await?;
+        let mut agents: BTreeMap<InstanceUid, Entry> = BTreeMap::new();
+        for (uid, entry) in shards.into_iter().flatten() {
+            // A scan may see a record twice.
+            if agents.get(&uid).is_none_or(|before| before.version < entry.version) {
+                agents.insert(uid, entry);
+            }
+        }
+        tracing::info!(agents = agents.len(), took = ?start.elapsed(), "fleet read");
+        self.view.replace(agents);
+        metrics::histogram!("muster_control_snapshot_seconds")
+            .record(start.elapsed().as_secs_f64());
+        Ok(position)
+    }
+
+    async fn shard(self, number: u8) -> Result<Vec<(InstanceUid, Entry)>, Error> {
+        let mut found = Vec::new();
+        let mut cursor = Some(Cursor::default());
+        while let Some(from) = cursor {
+            let page = self.records.scan(Table::Agents, number, from);
+            let page = within(self.limits.scan_timeout, "the store", page).await?;
+            for (key, stored) in &page.entries {
+                match entry(key, stored) {
+                    Ok(agent) => found.push(agent),
+                    Err(error) => {
+                        metrics::counter!("muster_control_unreadable_total").increment(1);
+                        tracing::error!(%error, "left out of the view");
+                    }
+                }
+            }
+            cursor = page.next;
+        }
+        Ok(found)
+    }
+
+    /// Applies events until only another snapshot helps, and says why. A reader that is lost for
+    /// another reason is opened again where it was.
+    async fn follow(&self, mut next: Position, backoff: &mut Backoff) -> Error {
+        loop {
+            let error = match self.read(&mut next, backoff).await {
+                Ok(()) => "the reader ended".to_owned(),
+                Err(error @ bus::Error::OutOfRange { .. }) => return error.into(),
+                Err(error) => error.to_string(),
+            };
+            metrics::counter!("muster_control_feed_restarts_total").increment(1);
+            tracing::warn!(error, position = next.0, "event log is opened again");
+            backoff.wait().await;
+        }
+    }
+
+    async fn read(&self, next: &mut Position, backoff: &mut Backoff) -> Result<(), bus::Error> {
+        let events = tokio::time::timeout(self.limits.bus_timeout, self.bus.events(*next));
+        let late = |_| bus::Error::TimedOut("the event log".to_owned());
+        let mut events = events.await.map_err(late)??;
         while let Some(event) = events.next().await {
-            let (_, event) = event?;
-            match bus::event::decode(event) {
-                Some(told) => self.view.apply(told),
-                None => tracing::warn!("event of an unknown format skipped"),
-            }
+            let (position, event) = event?;
+            *next = Position(position.0 + 1);
+            backoff.reset();
+            let applied = bus::event::decode(event).map(|told| self.view.apply(told));
+            let applied = match applied {
+                Some(true) => "yes",
+                Some(false) => "old",
+                None => "unreadable",
+            };
+            metrics::counter!("muster_control_events_total", "applied" => applied).increment(1);
         }
-        Err(Error::Unavailable("the event log ended".to_owned()))
+        Ok(())
     }
+}
 
-    async fn snapshot(&self) -> Result<BTreeMap<opamp::InstanceUid, Entry>, Error> {
-        let mut agents = BTreeMap::new();
-        for shard in 0..SHARDS {
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor {
-                let page = self.records.scan(Table::Agents, shard, from).await?;
-                for (key, stored) in page.entries {
-                    match tables::agents::decode(&key, &stored.value) {
-                        Ok(loaded) => {
-                            let summary = AgentSummary::from(&loaded.value);
-                            let version = stored.version.0;
-                            let entry = Entry { version, summary, heard: Timestamp(0) };
-                            agents.insert(loaded.value.instance_uid, entry);
-                        }
-                        Err(error) => tracing::error!(%error, "left out of the view"),
-                    }
-                }
-                cursor = page.next;
-            }
-        }
-        Ok(agents)
-    }
+fn entry(key: &Key, stored: &Stored) -> Result<(InstanceUid, Entry), store::Error> {
+    let record = tables::agents::decode(key, &stored.value)?.value;
+    let summary = Arc::new(AgentSummary::from(&record));
+    let entry = Entry { version: stored.version.0, summary, heard: Timestamp(0) };
+    Ok((record.instance_uid, entry))
 }

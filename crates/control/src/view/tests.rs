@@ -30,6 +30,11 @@ fn told(byte: u8, version: u64, summary: Option<AgentSummary>) -> Told {
     Told { instance_uid, version, at, events, summary }
 }
 
+fn show(view: &View, byte: u8) -> Option<Shown> {
+    let page = view.page(&Selector::default(), None, usize::MAX);
+    page.agents.into_iter().find(|agent| agent.uid == uid(byte))
+}
+
 fn view() -> (View, Arc<Hand>) {
     let clock = Arc::new(Hand::default());
     let view = View::new(Limits::default(), clock.clone());
@@ -43,16 +48,16 @@ fn an_event_that_is_not_newer_changes_nothing() {
     view.apply(told(1, 5, Some(summary(Some("a")))));
     view.apply(told(1, 5, Some(summary(None))));
     view.apply(told(1, 4, None));
-    assert!(view.get(&uid(1)).unwrap().entry.summary.gateway.is_some());
-    view.apply(told(1, 6, None));
-    assert!(view.get(&uid(1)).is_none());
+    assert!(show(&view, 1).unwrap().entry.summary.gateway.is_some());
+    assert!(view.apply(told(1, 6, None)));
+    assert!(show(&view, 1).is_none());
 }
 
 #[test]
 fn an_agent_is_connected_while_its_gateway_is_heard() {
     let (view, clock) = view();
     view.apply(told(1, 1, Some(summary(Some("a")))));
-    let connected = || view.get(&uid(1)).unwrap().connected;
+    let connected = || show(&view, 1).unwrap().connected;
     assert!(connected(), "a gateway not heard yet has a lease's time");
     clock.0.store(10_001, Ordering::Relaxed);
     assert!(!connected());
@@ -61,19 +66,54 @@ fn an_agent_is_connected_while_its_gateway_is_heard() {
 }
 
 #[test]
+fn a_gateway_just_met_has_a_lease_and_a_dead_one_none() {
+    let (view, clock) = view();
+    clock.0.store(60_000, Ordering::Relaxed);
+    view.apply(told(1, 1, Some(summary(Some("new")))));
+    let connected = || show(&view, 1).unwrap().connected;
+    assert!(connected(), "its first sign of life may be on its way, long after the start too");
+    clock.0.store(70_001, Ordering::Relaxed);
+    view.apply(told(1, 2, Some(summary(Some("new")))));
+    let entry = Entry { version: 2, summary: Arc::new(summary(Some("new"))), heard: Timestamp(0) };
+    view.replace([(uid(1), entry)].into());
+    assert!(!connected(), "neither an event nor a snapshot revives it");
+    assert!(!view.join(&uid(1), 2, summary(Some("new"))).connected);
+    view.apply(told(1, 3, Some(summary(Some("newer")))));
+    assert!(connected());
+}
+
+#[test]
+fn a_snapshot_replaces_even_newer_versions_and_keeps_what_presence_said() {
+    let (view, _) = view();
+    view.apply(told(1, 9, Some(summary(None))));
+    view.apply(told(2, 9, Some(summary(None))));
+    let seen = v1::presence::Seen {
+        instance_uid: uid(1).as_bytes().to_vec().into(),
+        seen_unix_ms: 500,
+        ..Default::default()
+    };
+    view.heard(&v1::Presence { seen: vec![seen], ..Default::default() });
+    let entry = Entry { version: 1, summary: Arc::new(summary(None)), heard: Timestamp(0) };
+    view.replace([(uid(1), entry)].into());
+    let kept = show(&view, 1).unwrap().entry;
+    assert_eq!((kept.version, kept.heard), (1, Timestamp(500)));
+    assert!(show(&view, 2).is_none());
+}
+
+#[test]
 fn a_poller_is_connected_for_a_while_after_it_was_heard() {
     let (view, clock) = view();
     let polls = AgentSummary { polls: true, ..summary(None) };
     view.apply(told(1, 1, Some(polls)));
     clock.0.store(100_000, Ordering::Relaxed);
-    assert!(!view.get(&uid(1)).unwrap().connected);
+    assert!(!show(&view, 1).unwrap().connected);
     let seen = v1::presence::Seen {
         instance_uid: uid(1).as_bytes().to_vec().into(),
         seen_unix_ms: 60_000,
         ..Default::default()
     };
     view.heard(&v1::Presence { seen: vec![seen], ..Default::default() });
-    assert!(view.get(&uid(1)).unwrap().connected);
+    assert!(show(&view, 1).unwrap().connected);
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod faults;
+mod fleet;
+mod intent;
 mod rig;
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bus::{Subject, WORKERS, v1 as wire};
 use control::v1::*;
@@ -178,30 +180,40 @@ async fn agents_that_are_offered_something_else_are_reassessed() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_is_told_within_two_seconds() {
-    let records = Watched::default();
-    put(&records, &agent(1, "prod")).await;
-    let mut rig = Rig::with(records).await;
-    rig.ledger.silent.store(true, Ordering::Relaxed);
-    rig.records.silent.store(true, Ordering::Relaxed);
-    let start = Instant::now();
-    let error = rig.configs.apply_config(apply("c", "a: 1")).await.unwrap_err();
-    assert_eq!(error.code(), Code::Unavailable);
-    assert!(start.elapsed().as_secs() < 2);
-    let name = format!("agents/{}", opamp::InstanceUid::from_bytes([1; 16]));
-    let error = rig.agents.get_agent(GetAgentRequest { name }).await.unwrap_err();
-    assert_eq!(error.code(), Code::Unavailable);
-    assert_eq!(rig.agents.list_agents(list("", 0, "")).await.unwrap().get_ref().total_size, 1);
-}
-
-#[tokio::test]
-async fn health_and_reflection_are_served_and_stopping_ends() {
-    let mut rig = Rig::new().await;
+async fn health_is_served_and_stopping_ends_even_while_it_is_watched() {
+    let limits = control::Limits { stop_timeout: PATIENCE / 50, ..Default::default() };
+    let mut rig = Rig::start(Watched::default(), limits).await;
+    for service in ["", "muster.control.v1.Agents"] {
+        until("it is said to serve", async || faults::health(&rig, service).await == 1).await;
+    }
+    // Who watches has a stream that never ends by itself.
     let mut health = tonic_health::pb::health_client::HealthClient::new(rig.channel.clone());
-    let service = "muster.control.v1.Agents".to_owned();
-    let ask = tonic_health::pb::HealthCheckRequest { service };
-    assert_eq!(health.check(ask).await.unwrap().get_ref().status, 1);
+    let ask = tonic_health::pb::HealthCheckRequest::default();
+    let mut watch = health.watch(ask).await.unwrap().into_inner();
+    watch.message().await.unwrap();
     rig.shutdown.cancel();
     let ended = tokio::time::timeout(PATIENCE * 2, rig.serving.join_next()).await;
     ended.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+    let rig = Rig::new().await;
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let ask = ServerReflectionRequest { message_request, ..Default::default() };
+    let mut client = ServerReflectionClient::new(rig.channel.clone());
+    let answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap();
+    let answer: ServerReflectionResponse = answers.into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("expected a list, got {answer:?}");
+    };
+    let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
+    for service in ["Agents", "Configs", "Assignments"] {
+        assert!(names.contains(&format!("muster.control.v1.{service}")), "{names:?}");
+    }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{Client, InProcess, LogEntry};
 use bytes::Bytes;
+use control::v1::ListAgentsRequest;
 use control::v1::agents_client::AgentsClient;
 use control::v1::assignments_client::AssignmentsClient;
 use control::v1::configs_client::ConfigsClient;
-use control::{Config, Control};
+use control::{Config, Control, Limits};
 use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::{AgentDescription, AnyValue, KeyValue, any_value::Value};
@@ -33,19 +34,39 @@ impl Clock for Time {
     }
 }
 
-/// A store that counts what is asked of it and does not answer while told so.
+impl Time {
+    pub(crate) fn pass(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+/// A store that counts what is asked of it, and is silent, away or read-only while told so.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watched {
     pub(crate) inner: Memory,
     pub(crate) asked: Arc<AtomicU64>,
     pub(crate) silent: Arc<AtomicBool>,
+    pub(crate) away: Arc<AtomicBool>,
+    pub(crate) read_only: Arc<AtomicBool>,
 }
 
 impl Watched {
-    async fn asked(&self) {
+    async fn asked(&self) -> Result<(), Error> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if self.silent.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
+        }
+        match self.away.load(Ordering::Relaxed) {
+            true => Err(Error::Unavailable("told to be away".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    async fn told(&self) -> Result<(), Error> {
+        self.asked().await?;
+        match self.read_only.load(Ordering::Relaxed) {
+            true => Err(Error::Unavailable("told to take no writes".to_owned())),
+            false => Ok(()),
         }
     }
 }
@@ -53,11 +74,11 @@ impl Watched {
 #[async_trait]
 impl Store for Watched {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error> {
-        self.asked().await;
+        self.asked().await?;
         self.inner.get(keys).await
     }
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
-        self.asked().await;
+        self.told().await?;
         self.inner.commit(writes).await
     }
     async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error> {
@@ -67,15 +88,15 @@ impl Store for Watched {
         self.inner.unsettled(table, shard).await
     }
     async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error> {
-        self.asked().await;
+        self.asked().await?;
         self.inner.scan(table, shard, cursor).await
     }
     async fn put_blob(&self, hash: &ConfigHash, body: Bytes) -> Result<(), Error> {
-        self.asked().await;
+        self.told().await?;
         self.inner.put_blob(hash, body).await
     }
     async fn get_blob(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
-        self.asked().await;
+        self.asked().await?;
         self.inner.get_blob(hash).await
     }
     async fn put_presence(&self, holder: &str, seen: &[Presence]) -> Result<(), Error> {
@@ -98,6 +119,9 @@ pub(crate) struct Rig {
     pub(crate) assignments: AssignmentsClient<Channel>,
     pub(crate) channel: Channel,
     pub(crate) bus: Client,
+    pub(crate) raw: Arc<InProcess>,
+    pub(crate) clock: Arc<Time>,
+    pub(crate) control: Arc<Control>,
     pub(crate) records: Watched,
     pub(crate) ledger: Watched,
     pub(crate) shutdown: CancellationToken,
@@ -111,19 +135,25 @@ impl Rig {
 
     /// A control over records that are there already.
     pub(crate) async fn with(records: Watched) -> Self {
+        let rig = Self::start(records, Limits::default()).await;
+        until("the view is ready", async || rig.control.ready()).await;
+        rig
+    }
+
+    /// A control that is just starting.
+    pub(crate) async fn start(records: Watched, limits: Limits) -> Self {
         let clock = Arc::new(Time::default());
         let raw = Arc::new(InProcess::default());
         let bus = Client::new(raw.clone(), "test", "rig", clock.clone()).await.unwrap();
-        let own = Client::new(raw, "test", "control", clock.clone()).await.unwrap();
+        let own = Client::new(raw.clone(), "test", "control", clock.clone()).await.unwrap();
         let ledger = Watched::default();
         let (r, l) = (Arc::new(records.clone()), Arc::new(ledger.clone()));
-        let control = Arc::new(Control::new(Config::default(), own, r, l, clock));
+        let control = Arc::new(Control::new(Config { limits }, own, r, l, clock.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
         let (running, stop) = (control.clone(), shutdown.clone());
         serving.spawn(async move { running.serve(listener, stop).await.unwrap() });
-        until("the view is ready", async || control.ready()).await;
         let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
         Self {
             agents: AgentsClient::new(channel.clone()),
@@ -131,11 +161,20 @@ impl Rig {
             assignments: AssignmentsClient::new(channel.clone()),
             channel,
             bus,
+            raw,
+            clock,
+            control,
             records,
             ledger,
             shutdown,
             serving,
         }
+    }
+
+    /// Agents that a selector selects, over all pages.
+    pub(crate) async fn total(&self, selector: &str) -> i64 {
+        let request = ListAgentsRequest { selector: selector.to_owned(), ..Default::default() };
+        self.agents.clone().list_agents(request).await.unwrap().into_inner().total_size
     }
 
     /// Commits a record and tells the log, as a worker does.
