@@ -1,5 +1,8 @@
 //! The real NATS and Redis for tests and tools: found, started on free ports, stopped when
-//! dropped. Nothing of Muster may enter here, and no product crate depends on it.
+//! dropped, and the `muster` binary in the same way. None of Muster's code may enter here, and no
+//! product crate depends on it.
+
+mod muster;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
+
+pub use muster::{Muster, binary};
 
 /// How long a server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);

@@ -84,10 +84,13 @@ async fn reports_that_arrive_together_share_commits() {
 #[tokio::test]
 async fn an_unchanged_poll_writes_no_record_and_the_next_one_is_no_gap() {
     let rig = Rig::new().await;
-    rig.accepted(poll(&hello(1, 0))).await;
+    let first = Report { remote_address: "127.0.0.1:9".to_owned(), ..poll(&hello(1, 0)) };
+    rig.accepted(first).await;
     let version = rig.stored(1).await.unwrap().version;
     for seq in 1..5 {
-        assert_eq!(rig.accepted(poll(&bare(1, seq))).await.1.flags, 0);
+        let remote_address = format!("127.0.0.1:{seq}");
+        let report = Report { remote_address, ..poll(&bare(1, seq)) };
+        assert_eq!(rig.accepted(report).await.1.flags, 0);
     }
     assert_eq!(rig.stored(1).await.unwrap().version, version);
     assert_eq!(rig.accepted(poll(&bare(1, 9))).await.1.flags, 1, "a gap is still one");

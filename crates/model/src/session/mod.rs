@@ -195,10 +195,7 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             })
         }
         Input::Poll { answered, remote_address, message } => {
-            record.polls = true;
-            record.owner = None;
-            (*remote_address).clone_into(&mut record.remote_address);
-            Outcome::Reply(polled(record, message, *answered, context))
+            Outcome::Reply(polled(record, message, *answered, remote_address, context))
         }
         Input::Close { owner, epoch, answered } => {
             ownership::close(record, owner, *epoch, *answered);
@@ -245,14 +242,20 @@ pub fn identification(fresh_uid: InstanceUid) -> Reply {
     }
 }
 
-/// A poll changes the record only by what it says: its number alone is kept by presence.
+/// A poll changes the record only by what it says: its number alone is kept by presence. Its
+/// port is another one on each connection, and means nothing.
 fn polled(
     record: &mut AgentRecord,
     message: &AgentToServer,
     answered: Option<u64>,
+    remote_address: &str,
     context: &Context<'_>,
 ) -> Reply {
     let before = record.clone();
+    record.polls = true;
+    record.owner = None;
+    let host = remote_address.rsplit_once(':').map_or(remote_address, |(host, _)| host);
+    host.clone_into(&mut record.remote_address);
     let expected = answered.or(record.sequence_num);
     let reply = told(record, message, expected, 0, context);
     let number = record.sequence_num;

@@ -244,6 +244,19 @@ fn an_unchanged_poll_changes_nothing_to_store() {
 }
 
 #[test]
+fn a_poll_that_is_stored_is_stored_with_its_number() {
+    let mut agent = Agent::new(Assignments::default());
+    let mut poll = |seq, remote_address| {
+        let message = if seq == 0 { described(0) } else { bare(seq) };
+        agent.step(&Input::Poll { answered: None, remote_address, message: &message });
+        (agent.record.sequence_num, agent.record.remote_address.clone())
+    };
+    assert_eq!(poll(0, "10.0.0.1:1000"), (Some(0), "10.0.0.1".to_owned()));
+    assert_eq!(poll(1, "10.0.0.1:1001"), (Some(0), "10.0.0.1".to_owned()), "a port is no news");
+    assert_eq!(poll(1, "10.0.0.2:1000"), (Some(1), "10.0.0.2".to_owned()));
+}
+
+#[test]
 fn an_older_decision_does_not_undo_a_newer_one_and_a_missing_one_takes_nothing_away() {
     let mut agent = Agent::new(everyone_gets(8));
     agent.decision = 5;

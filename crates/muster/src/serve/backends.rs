@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use bus::{Bus, Nats, NatsConfig};
-use store::{Redb, Redis, RedisConfig, Store};
+use store::{Counted, Redb, Redis, RedisConfig, Store};
 use tokio::time::{Instant, sleep};
 
 use super::durability;
@@ -74,7 +74,7 @@ async fn bus(settings: &Settings, process: &str) -> anyhow::Result<Arc<dyn Bus>>
 async fn embedded(dir: PathBuf) -> anyhow::Result<Stores> {
     // Opening a file after a crash reads all of it.
     let opened = tokio::task::spawn_blocking(move || open_file(&dir)).await??;
-    let records: Arc<dyn Store> = Arc::new(opened);
+    let records: Arc<dyn Store> = Arc::new(Counted::new(Arc::new(opened)));
     Ok(Stores { ledger: records.clone(), records })
 }
 
@@ -102,7 +102,8 @@ async fn redis(settings: &Settings, store: &str) -> anyhow::Result<Stores> {
     for warning in warnings {
         tracing::warn!("LEDGER NOT DURABLE: {warning}");
     }
-    Ok(Stores { records, ledger })
+    let counted = |store: Arc<Redis>| -> Arc<dyn Store> { Arc::new(Counted::new(store)) };
+    Ok(Stores { records: counted(records), ledger: counted(ledger) })
 }
 
 async fn connect_redis(flag: &str, url: &str, fleet: &str) -> anyhow::Result<Arc<Redis>> {

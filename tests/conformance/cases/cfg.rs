@@ -1,0 +1,113 @@
+//! Remote configuration.
+
+use control::v1::ConfigStatus;
+use opamp::v1::*;
+
+use crate::fleet::{Fleet, PATIENCE};
+use crate::messages::*;
+
+pub(crate) async fn cfg_02_another_hash_gets_the_right_config(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "cfg-02");
+    let hash = fleet.give(case, b"a: 1").await;
+    let mut socket = fleet.connect().await;
+    socket.send(&full(uid, 0, case)).await.unwrap();
+    let reply = socket.receive(PATIENCE).await.unwrap();
+    assert_eq!(offered(&reply), Some(&hash[..]), "an empty hash is another one");
+    for (seq, reported, wanted) in [(1, &hash, None), (2, &vec![9; 32], Some(&hash[..]))] {
+        socket.send(&status(uid, seq, reported, RemoteConfigStatuses::Applied)).await.unwrap();
+        assert_eq!(offered(&socket.receive(PATIENCE).await.unwrap()), wanted);
+    }
+}
+
+pub(crate) async fn cfg_04_the_hash_is_there_and_is_the_contents(fleet: &Fleet) {
+    let file = |body: &str, role: &str| AgentConfigFile {
+        body: body.to_owned().into(),
+        content_type: "text/yaml".to_owned(),
+        role: role.to_owned(),
+    };
+    let files =
+        |body, role| vec![("a".to_owned(), file(body, role)), ("b".to_owned(), file("", ""))];
+    let first = fleet.apply_files("cfg-04-a", files("x", "main")).await;
+    let again = fleet.apply_files("cfg-04-b", files("x", "main")).await;
+    let body = fleet.apply_files("cfg-04-a", files("y", "main")).await;
+    let role = fleet.apply_files("cfg-04-a", files("x", "extra")).await;
+    assert_eq!((first.len(), &first), (32, &again), "the name does not count");
+    assert!(first != body && first != role && body != role, "every byte does");
+}
+
+pub(crate) async fn cfg_05_an_offer_is_complete(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "cfg-05");
+    let file = |body: &str| AgentConfigFile { body: body.to_owned().into(), ..Default::default() };
+    let both = vec![("a".to_owned(), file("1")), ("b".to_owned(), file("2"))];
+    fleet.apply_files(case, both).await;
+    fleet.assign(case, case).await;
+    let keys = |reply: ServerToAgent| -> Vec<String> {
+        reply.remote_config.unwrap().config.unwrap().config_map.into_keys().collect()
+    };
+    assert_eq!(keys(fleet.poll(&full(uid, 0, case)).await), ["a", "b"]);
+    let hash = fleet.apply_files(case, vec![("a".to_owned(), file("1"))]).await;
+    fleet.assign(case, case).await;
+    fleet.until(uid, |agent| agent.config.as_ref().unwrap().offered_hash == hash).await;
+    assert_eq!(keys(fleet.poll(&bare(uid, 1)).await), ["a"]);
+}
+
+pub(crate) async fn cfg_07_every_status_is_shown(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "cfg-07");
+    let hash = fleet.give(case, b"a: 1").await;
+    fleet.poll(&full(uid, 0, case)).await;
+    for (seq, said, shown) in [
+        (1, RemoteConfigStatuses::Unset, ConfigStatus::Pending),
+        (2, RemoteConfigStatuses::Applying, ConfigStatus::Applying),
+        (3, RemoteConfigStatuses::Applied, ConfigStatus::Applied),
+        (4, RemoteConfigStatuses::Failed, ConfigStatus::Failed),
+    ] {
+        fleet.poll(&status(uid, seq, &hash, said)).await;
+        let agent =
+            fleet.until(uid, |agent| agent.config.as_ref().unwrap().status() == shown).await;
+        let reported = agent.report.unwrap().remote_config_status.unwrap();
+        assert_eq!((reported.status(), &reported.last_remote_config_hash), (said, &hash));
+        assert_eq!(agent.config.unwrap().error_message, "because");
+    }
+}
+
+pub(crate) async fn cfg_08_a_failure_is_not_offered_again(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "cfg-08");
+    let hash = fleet.give(case, b"a: 1").await;
+    fleet.poll(&full(uid, 0, case)).await;
+    fleet.poll(&status(uid, 1, &hash, RemoteConfigStatuses::Failed)).await;
+    for seq in 2..8 {
+        assert_eq!(offered(&fleet.poll(&bare(uid, seq)).await), None);
+    }
+    let mended = fleet.give(case, b"a: 2").await;
+    fleet.until(uid, |agent| agent.config.as_ref().unwrap().offered_hash == mended).await;
+    assert_eq!(offered(&fleet.poll(&bare(uid, 8)).await), Some(&mended[..]));
+}
+
+pub(crate) async fn cfg_09_who_reports_nothing_is_told_once(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "cfg-09");
+    let hash = fleet.give(case, b"a: 1").await;
+    let silent = |message: AgentToServer| AgentToServer {
+        capabilities: 3,
+        remote_config_status: None,
+        ..message
+    };
+    let mut socket = fleet.connect().await;
+    socket.send(&silent(full(uid, 0, case))).await.unwrap();
+    assert_eq!(offered(&socket.receive(PATIENCE).await.unwrap()), Some(&hash[..]));
+    for seq in 1..6 {
+        let message = if seq == 3 { full(uid, seq, case) } else { bare(uid, seq) };
+        socket.send(&silent(message)).await.unwrap();
+        assert_eq!(offered(&socket.receive(PATIENCE).await.unwrap()), None);
+    }
+    socket.close().await.unwrap();
+    let mut socket = fleet.connect().await;
+    socket.send(&silent(bare(uid, 6))).await.unwrap();
+    assert_eq!(offered(&socket.receive(PATIENCE).await.unwrap()), Some(&hash[..]), "a new session");
+}
+
+pub(crate) async fn cfg_11_nothing_assigned_offers_nothing(fleet: &Fleet) {
+    let uid = fleet.uid();
+    assert_eq!(offered(&fleet.poll(&full(uid, 0, "cfg-11-nobody")).await), None);
+    let agent = fleet.until(uid, |_| true).await;
+    assert_eq!(agent.config.unwrap().status(), ConfigStatus::Unassigned);
+}

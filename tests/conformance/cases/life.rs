@@ -1,0 +1,69 @@
+//! The life of a connection.
+
+use control::v1::ConnectionStatus;
+use opamp::v1::*;
+use opamp::{envelope, ws};
+
+use crate::fleet::{Fleet, PATIENCE};
+use crate::messages::*;
+
+pub(crate) async fn life_02_a_lost_socket_is_a_lost_agent(fleet: &Fleet) {
+    let (one, two) = (fleet.uid(), fleet.uid());
+    let mut socket = fleet.connect().await;
+    for uid in [one, two] {
+        socket.send(&full(uid, 0, "none")).await.unwrap();
+        socket.receive(PATIENCE).await.unwrap();
+        fleet.until(uid, |agent| agent.status() == ConnectionStatus::Connected).await;
+    }
+    drop(socket);
+    for uid in [one, two] {
+        fleet.until(uid, |agent| agent.status() == ConnectionStatus::Disconnected).await;
+    }
+}
+
+pub(crate) async fn life_03_goodbye_by_poll(fleet: &Fleet) {
+    let uid = fleet.uid();
+    fleet.poll(&full(uid, 0, "none")).await;
+    fleet.until(uid, |agent| agent.status() == ConnectionStatus::Connected).await;
+    let goodbye = AgentToServer { agent_disconnect: Some(AgentDisconnect {}), ..bare(uid, 1) };
+    let reply = fleet.poll(&goodbye).await;
+    assert_eq!((reply.flags, reply.error_response), (0, None));
+    fleet.until(uid, |agent| agent.status() == ConnectionStatus::Disconnected).await;
+    // Some clients say it twice.
+    assert_eq!(fleet.poll(&goodbye).await.error_response, None);
+}
+
+pub(crate) async fn life_06_an_old_socket_closes_late(fleet: &Fleet) {
+    let uid = fleet.uid();
+    let mut old = fleet.connect().await;
+    old.send(&full(uid, 0, "none")).await.unwrap();
+    old.receive(PATIENCE).await.unwrap();
+    // The old socket does not read any more: it cannot answer a ping.
+    let mut new = fleet.connect().await;
+    new.send(&bare(uid, 1)).await.unwrap();
+    let reply = new.receive(PATIENCE).await.unwrap();
+    assert_eq!((reply.flags, reply.agent_identification), (0, None), "it takes over");
+    drop(old);
+    for seq in 2..5 {
+        new.send(&bare(uid, seq)).await.unwrap();
+        assert_eq!(new.receive(PATIENCE).await.unwrap().flags, 0);
+    }
+    let agent = fleet.until(uid, |agent| agent.epoch == 2).await;
+    assert_eq!(agent.status(), ConnectionStatus::Connected);
+}
+
+pub(crate) async fn life_08_the_last_message_before_a_close_counts(fleet: &Fleet) {
+    let uid = fleet.uid();
+    let mut socket = fleet.connect().await;
+    socket.send(&full(uid, 0, "none")).await.unwrap();
+    socket.receive(PATIENCE).await.unwrap();
+    let health = Some(ComponentHealth { status: "last words".to_owned(), ..Default::default() });
+    let message = AgentToServer { health, ..bare(uid, 1) };
+    // Both in one write.
+    let mut bytes = Vec::new();
+    ws::binary(&mut bytes, &envelope::encode(&message), Some([1, 2, 3, 4]));
+    ws::close(&mut bytes, Some(1000), "", Some([5, 6, 7, 8]));
+    socket.send_raw(&bytes).await.unwrap();
+    assert_eq!(socket.closed(PATIENCE).await.unwrap(), Some(1000));
+    fleet.until(uid, |agent| agent.health.as_ref().unwrap().status == "last words").await;
+}
