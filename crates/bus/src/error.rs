@@ -6,16 +6,16 @@ pub enum Error {
     /// Nobody listens on the subject: the peer is gone. Look up who is in its place.
     #[error("no one answers on {0}")]
     NoResponder(String),
-    /// The deadline passed: whether the peer acted is unknown.
-    #[error("no answer on {0} before the deadline")]
+    /// The deadline passed, or the bus broke off meanwhile: whether the peer acted is unknown.
+    #[error("no answer on {0} in time")]
     TimedOut(String),
-    /// The bus itself is out of reach. Try again later.
+    /// The bus itself is out of reach or full, and nothing was sent. Try again later.
     #[error("bus unavailable: {0}")]
     Unavailable(String),
-    /// The peer sent what cannot be understood. Do not try again.
-    #[error("unreadable message on {subject}: {reason}")]
+    /// What was to be sent or was received is not a message. Do not try again.
+    #[error("not a message for {subject}: {reason}")]
     Malformed {
-        /// Where it came from.
+        /// Where it came from or was to go.
         subject: String,
         /// What was wrong.
         reason: String,

@@ -9,12 +9,16 @@ mod client;
 mod error;
 pub mod event;
 mod in_process;
+mod inbox;
 mod limits;
 mod nats;
 mod parcel;
 mod port;
+mod post;
+mod queue;
 mod subject;
 mod trace;
+mod traffic;
 
 /// Messages of `muster.bus.v1`, generated from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
@@ -22,9 +26,11 @@ pub mod v1 {
     include!("gen/muster.bus.v1.rs");
 }
 
-pub use client::{Call, Client, Events, Inbox, Received, Responder};
+pub use client::{Call, Client, Events};
 pub use error::Error;
 pub use in_process::InProcess;
+pub use inbox::{Inbox, Received, Responder};
 pub use nats::{Nats, NatsConfig};
 pub use port::{Bus, Inbound, LogEntry, LogReader, Logged, Position, ReplyTo, Subscription};
 pub use subject::{Subject, WORKERS};
+pub use traffic::Counts;

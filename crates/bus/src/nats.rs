@@ -1,23 +1,30 @@
 //! The bus of a cluster: core NATS for messages, JetStream for the event log.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, RequestErrorKind, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::Error;
-use crate::limits::{CONNECT_TIMEOUT, REPLIES_MAX, SEND_TIMEOUT};
-use crate::port::{Bus, Guard, Inbound, LogEntry, LogReader, Position, ReplyTo, Subscription};
+use crate::limits::{
+    CLIENT_QUEUE, CONNECT_PAUSE, CONNECT_TIMEOUT, PAYLOAD_MIN, PING_INTERVAL, RECONNECT_PAUSE_MAX,
+};
+use crate::port::{Bus, Guard, Inbound, LogEntry, LogReader, Position, ReplyTo, Subscription, Way};
+use crate::queue::{Entrance, queue};
+use crate::traffic::Traffic;
+use crate::{Counts, Error};
 
+mod link;
 mod log;
+mod reader;
 
+use link::{Link, Waiters};
 use log::Log;
 
 /// How to reach NATS.
@@ -25,7 +32,7 @@ use log::Log;
 pub struct NatsConfig {
     /// `nats://host:port`, several separated by commas. May carry credentials.
     pub url: String,
-    /// Prefix of every subject, and of the event log's stream.
+    /// Prefix of every subject, and of the event log's stream. Letters, digits, `-` and `_`.
     pub fleet: String,
     /// Name shown on the server for this process.
     pub name: String,
@@ -41,68 +48,54 @@ impl fmt::Debug for NatsConfig {
 }
 
 /// A connection to NATS that is kept up for ever. Cheap to clone; clones are the same one.
+///
+/// The event log is opened when it is first used: a process that never does needs no JetStream.
+/// One that does learns from [`tail`](Bus::tail) at its start whether it is there.
 #[derive(Clone)]
 pub struct Nats {
-    client: Client,
+    link: Arc<Link>,
     log: Arc<Log>,
-    replies: mpsc::Sender<(String, Bytes)>,
-    _writer: Arc<Writer>,
+    /// Hands answers to those who wait for them.
+    _router: Arc<AbortOnDropHandle<()>>,
 }
 
 impl fmt::Debug for Nats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Nats").field("state", &self.client.connection_state()).finish()
-    }
-}
-
-/// The task that sends answers.
-struct Writer(JoinHandle<()>);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.0.abort();
+        f.debug_struct("Nats").field("link", &self.link).finish_non_exhaustive()
     }
 }
 
 impl Nats {
-    /// Connects. The first connection must succeed; lost ones are made again by themselves.
+    /// Connects. The first connection must succeed within seconds; lost ones are made again by
+    /// themselves, for ever.
     pub async fn connect(config: NatsConfig) -> Result<Self, Error> {
-        let unavailable = |error: String| Error::Unavailable(error);
-        let servers: Result<Vec<ServerAddr>, _> = config.url.split(',').map(str::parse).collect();
-        let servers = servers.map_err(|_| unavailable("the bus URL is not valid".to_owned()))?;
-        let connecting = ConnectOptions::new()
-            .name(&config.name)
-            .connection_timeout(CONNECT_TIMEOUT)
-            .reconnect_delay_callback(reconnect_delay)
-            .connect(servers);
-        let client = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| unavailable(format!("no connection within {CONNECT_TIMEOUT:?}")))?
-            .map_err(|error| unavailable(error.to_string()))?;
-        let (replies, outbox) = mpsc::channel(REPLIES_MAX);
-        #[expect(clippy::disallowed_methods, reason = "owned and aborted by Writer")]
-        let writer = tokio::spawn(write_replies(client.clone(), outbox));
-        let log = Arc::new(Log::new(client.clone(), &config.fleet, config.replicas));
-        Ok(Self { client, log, replies, _writer: Arc::new(Writer(writer)) })
-    }
-
-    /// While the connection is down the client would queue; callers are told instead.
-    fn check(&self) -> Result<(), Error> {
-        match self.client.connection_state() {
-            State::Connected => Ok(()),
-            State::Pending | State::Disconnected => {
-                Err(Error::Unavailable("not connected to NATS".to_owned()))
-            }
+        check_fleet(&config.fleet)?;
+        let traffic = Arc::<Traffic>::default();
+        let waiters = Arc::<Waiters>::default();
+        let client = connect(&config, &waiters, &traffic).await?;
+        let max = client.max_payload();
+        if max < PAYLOAD_MIN {
+            let reason =
+                format!("NATS takes messages of {max} bytes, at least {PAYLOAD_MIN} needed");
+            return Err(Error::Unavailable(reason));
         }
+        let link = Arc::new(Link::new(client, waiters, traffic));
+        let answers = link.listen_for_answers().await?;
+        #[expect(clippy::disallowed_methods, reason = "owned by the handle")]
+        let router = tokio::spawn(link::route(answers, link.waiters()));
+        let router = Arc::new(AbortOnDropHandle::new(router));
+        link.round_trip().await?;
+        let log = Arc::new(Log::new(link.clone(), &config.fleet, config.replicas));
+        Ok(Self { link, log, _router: router })
     }
 }
 
 #[async_trait]
 impl Bus for Nats {
     async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), Error> {
-        self.check()?;
-        let sending = self.client.publish(subject.to_owned(), payload);
-        within(sending).await?.map_err(|error| Error::Unavailable(error.to_string()))
+        self.link.publish(subject, payload).await?;
+        self.link.traffic().published();
+        Ok(())
     }
 
     async fn request(
@@ -111,16 +104,10 @@ impl Bus for Nats {
         payload: Bytes,
         timeout: Duration,
     ) -> Result<Bytes, Error> {
-        self.check()?;
-        let request = async_nats::Request::new().payload(payload).timeout(Some(timeout));
-        match self.client.send_request(subject.to_owned(), request).await {
-            Ok(message) => Ok(message.payload),
-            Err(error) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => Error::NoResponder(subject.to_owned()),
-                RequestErrorKind::TimedOut => Error::TimedOut(subject.to_owned()),
-                _ => Error::Unavailable(error.to_string()),
-            }),
-        }
+        let deadline = Instant::now() + timeout;
+        let waiter = self.link.ask(subject, payload, deadline).await?;
+        self.link.traffic().requested();
+        Ok(waiter.answer(subject, deadline).await?.payload)
     }
 
     async fn subscribe(
@@ -129,76 +116,110 @@ impl Bus for Nats {
         group: Option<&str>,
         capacity: usize,
     ) -> Result<Subscription, Error> {
-        self.check()?;
-        let subscribed = match group {
-            Some(group) => self.client.queue_subscribe(subject.to_owned(), group.to_owned()).await,
-            None => self.client.subscribe(subject.to_owned()).await,
-        };
-        let incoming = subscribed.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let incoming = self.link.subscribe(subject, group).await?;
         // Only once the server knows of it does "from now on" hold.
-        within(self.client.flush())
-            .await?
-            .map_err(|error| Error::Unavailable(error.to_string()))?;
-        let (sender, receiver) = mpsc::channel(capacity);
+        self.link.round_trip().await?;
+        let (entrance, waiting) = queue(capacity, self.link.traffic().clone());
         #[expect(clippy::disallowed_methods, reason = "aborted by the subscription's guard")]
-        let task = tokio::spawn(receive(incoming, sender, self.replies.clone()));
-        Ok(Subscription::new(receiver, Guard::new(move || task.abort())))
+        let task = tokio::spawn(receive(incoming, entrance, self.link.clone()));
+        Ok(Subscription::new(waiting, Guard::new(move || task.abort())))
     }
 
     fn payload_max(&self) -> usize {
-        self.client.max_payload()
+        self.link.payload_max()
     }
 
     async fn append(&self, entries: Vec<LogEntry>) -> Result<(), Error> {
-        self.check()?;
         self.log.append(entries).await
     }
 
     async fn tail(&self) -> Result<Position, Error> {
-        self.check()?;
         self.log.tail().await
     }
 
     async fn read(&self, from: Position) -> Result<LogReader, Error> {
-        self.check()?;
-        self.log.read(from).await
+        reader::read(self.log.clone(), from).await
+    }
+
+    fn traffic(&self) -> Counts {
+        self.link.traffic().counts()
     }
 }
 
 /// Hands messages on; what finds the queue full is dropped, as NATS itself would.
-async fn receive(
-    mut incoming: async_nats::Subscriber,
-    sender: mpsc::Sender<Inbound>,
-    replies: mpsc::Sender<(String, Bytes)>,
-) {
+async fn receive(mut incoming: async_nats::Subscriber, entrance: Entrance, way: Arc<dyn Way>) {
     while let Some(message) = incoming.next().await {
-        let reply = message.reply.map(|subject| ReplyTo::Remote {
-            subject: subject.to_string(),
-            outbox: replies.clone(),
+        let reply = message.reply.map(|subject| ReplyTo::new(subject.to_string(), way.clone()));
+        entrance.offer(Inbound { payload: message.payload, reply });
+    }
+}
+
+/// A subject's first part and a stream's name.
+fn check_fleet(fleet: &str) -> Result<(), Error> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if fleet.is_empty() || !fleet.bytes().all(fits) {
+        return Err(Error::Malformed {
+            subject: fleet.to_owned(),
+            reason: "a fleet's name holds letters, digits, - and _".to_owned(),
         });
-        let inbound = Inbound { payload: message.payload, reply };
-        if sender.try_send(inbound).is_err() {
-            metrics::counter!("muster_bus_dropped_total").increment(1);
+    }
+    Ok(())
+}
+
+async fn connect(
+    config: &NatsConfig,
+    waiters: &Arc<Waiters>,
+    traffic: &Arc<Traffic>,
+) -> Result<Client, Error> {
+    let servers: Result<Vec<ServerAddr>, _> = config.url.split(',').map(str::parse).collect();
+    let servers = servers.map_err(|_| Error::Unavailable("the bus URL is not valid".to_owned()))?;
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    loop {
+        let connecting = options(config, waiters, traffic).connect(servers.clone());
+        let error = match tokio::time::timeout_at(deadline, connecting).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let reason = format!("no connection to NATS within {CONNECT_TIMEOUT:?}");
+                return Err(Error::Unavailable(reason));
+            }
+        };
+        let refused = matches!(
+            error.kind(),
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
+        );
+        if refused || Instant::now() + CONNECT_PAUSE > deadline {
+            return Err(Error::Unavailable(format!("no connection to NATS: {error}")));
         }
+        // NATS and its users are often started together.
+        tokio::time::sleep(CONNECT_PAUSE).await;
     }
 }
 
-async fn write_replies(client: Client, mut outbox: mpsc::Receiver<(String, Bytes)>) {
-    while let Some((subject, payload)) = outbox.recv().await {
-        // An answer that cannot be sent now is late anyway: its asker has a deadline.
-        let _ = within(client.publish(subject, payload)).await;
-    }
+fn options(config: &NatsConfig, waiters: &Arc<Waiters>, traffic: &Arc<Traffic>) -> ConnectOptions {
+    let (waiters, traffic) = (waiters.clone(), traffic.clone());
+    ConnectOptions::new()
+        .name(&config.name)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_INTERVAL)
+        .subscription_capacity(CLIENT_QUEUE)
+        .custom_inbox_prefix(format!("{}.v1.inbox", config.fleet))
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(move |event| {
+            match event {
+                Event::Disconnected => waiters.break_off(),
+                Event::SlowConsumer(_) => traffic.dropped(),
+                _ => {}
+            }
+            std::future::ready(())
+        })
 }
 
-/// Grows to two seconds, spread by the attempt itself so that processes do not march in step.
+/// Doubles up to the longest pause. Half of it is random, so that the processes of a fleet do
+/// not come back in step.
 fn reconnect_delay(attempts: usize) -> Duration {
-    let base = 50_u64.saturating_mul(1 << attempts.min(5));
-    let spread = u64::from(std::process::id()).wrapping_mul(attempts as u64 + 7) % (base / 2 + 1);
-    Duration::from_millis((base + spread).min(2000))
-}
-
-async fn within<T>(call: impl Future<Output = T>) -> Result<T, Error> {
-    tokio::time::timeout(SEND_TIMEOUT, call)
-        .await
-        .map_err(|_| Error::Unavailable(format!("NATS took no message within {SEND_TIMEOUT:?}")))
+    let pause = Duration::from_millis(50 << attempts.min(10)).min(RECONNECT_PAUSE_MAX);
+    // Each hasher state is drawn anew, which is random enough for this.
+    let drawn = RandomState::new().hash_one(attempts) % 1000;
+    pause / 2 + pause.mul_f64(drawn as f64 / 2000.0)
 }

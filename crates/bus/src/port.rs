@@ -2,13 +2,15 @@
 //! them to it, and nothing outside this crate calls it but through [`Client`](crate::Client).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::Error;
+use crate::queue::Exit;
+use crate::{Counts, Error};
 
 /// A message bus with an event log beside it.
 ///
@@ -29,8 +31,9 @@ pub trait Bus: Send + Sync + fmt::Debug {
     ) -> Result<Bytes, Error>;
 
     /// Receives what is sent on the subject from now on. Members of one group share the
-    /// messages, each going to one of them. `capacity` bounds the messages waiting here; beyond
-    /// it new ones are dropped and counted (`muster_bus_dropped_total`).
+    /// messages, each going to one of them. `capacity` bounds the messages waiting here (their
+    /// bytes have a bound too); beyond it new ones are dropped and counted
+    /// (`muster_bus_dropped_total`).
     async fn subscribe(
         &self,
         subject: &str,
@@ -43,6 +46,8 @@ pub trait Bus: Send + Sync + fmt::Debug {
 
     /// Appends entries to the event log in order. Entries whose id the log has seen lately are
     /// accepted and not stored again. Returns once all are as durable as the backend makes them.
+    /// After an error some may be stored: append all of them again. Those that were missing then
+    /// follow the ones that were not, so readers go by what entries say, not by their order.
     async fn append(&self, entries: Vec<LogEntry>) -> Result<(), Error>;
 
     /// Position after the newest entry: reading from it yields what is appended from now on.
@@ -50,6 +55,11 @@ pub trait Bus: Send + Sync + fmt::Debug {
 
     /// Reads the log from a position on, for ever.
     async fn read(&self, from: Position) -> Result<LogReader, Error>;
+
+    /// What was sent through this bus so far. Zeros where nobody counts.
+    fn traffic(&self) -> Counts {
+        Counts::default()
+    }
 }
 
 /// A place in the event log. Positions rise with every entry, not always by one.
@@ -87,32 +97,33 @@ pub struct Inbound {
 
 /// Where an answer goes.
 #[derive(Debug)]
-pub enum ReplyTo {
-    /// To a waiter in this process.
-    Local(oneshot::Sender<Bytes>),
-    /// Through the backend, which takes (subject, payload) pairs.
-    Remote {
-        /// The asker's reply subject.
-        subject: String,
-        /// The backend's way out.
-        outbox: mpsc::Sender<(String, Bytes)>,
-    },
+pub struct ReplyTo {
+    subject: String,
+    way: Arc<dyn Way>,
+}
+
+/// How answers leave a backend.
+#[async_trait]
+pub(crate) trait Way: Send + Sync + fmt::Debug {
+    /// Sends an answer, or drops it where there is no one to take it.
+    async fn answer(&self, subject: &str, payload: Bytes);
 }
 
 impl ReplyTo {
+    pub(crate) fn new(subject: String, way: Arc<dyn Way>) -> Self {
+        Self { subject, way }
+    }
+
     /// Answers. The asker may be gone; that is its own business.
     pub async fn send(self, payload: Bytes) {
-        match self {
-            Self::Local(waiter) => drop(waiter.send(payload)),
-            Self::Remote { subject, outbox } => drop(outbox.send((subject, payload)).await),
-        }
+        self.way.answer(&self.subject, payload).await;
     }
 }
 
 /// Messages of one subscription. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscription {
-    receiver: mpsc::Receiver<Inbound>,
+    waiting: Exit,
     _guard: Guard,
 }
 
@@ -147,18 +158,18 @@ impl Drop for Guard {
 }
 
 impl Subscription {
-    pub(crate) fn new(receiver: mpsc::Receiver<Inbound>, guard: Guard) -> Self {
-        Self { receiver, _guard: guard }
+    pub(crate) fn new(waiting: Exit, guard: Guard) -> Self {
+        Self { waiting, _guard: guard }
     }
 
     /// The next message; `None` once the bus is gone for good.
     pub async fn next(&mut self) -> Option<Inbound> {
-        self.receiver.recv().await
+        self.waiting.next().await
     }
 
     /// The next message if one is already here.
     pub fn try_next(&mut self) -> Option<Inbound> {
-        self.receiver.try_recv().ok()
+        self.waiting.try_next()
     }
 }
 
@@ -172,4 +183,15 @@ impl LogReader {
     pub async fn next(&mut self) -> Option<Result<Logged, Error>> {
         self.receiver.recv().await
     }
+}
+
+/// Entries' keys are one part of a subject on every backend.
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Error::Malformed {
+            subject: "the event log".to_owned(),
+            reason: "a key holds letters, digits and -".to_owned(),
+        });
+    }
+    Ok(())
 }

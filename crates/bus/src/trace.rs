@@ -7,6 +7,7 @@ use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::{Context, global};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::limits::TRACE_STATE_BYTES_MAX;
 use crate::v1::Envelope;
 
 #[derive(Default)]
@@ -34,7 +35,8 @@ pub(crate) fn inject(envelope: &mut Envelope) {
     let context = tracing::Span::current().context();
     global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut fields));
     envelope.traceparent = fields.0.remove("traceparent").unwrap_or_default();
-    envelope.tracestate = fields.0.remove("tracestate").unwrap_or_default();
+    let state = fields.0.remove("tracestate").unwrap_or_default();
+    envelope.tracestate = if state.len() > TRACE_STATE_BYTES_MAX { String::new() } else { state };
 }
 
 /// The sender's context, to be a span's parent.

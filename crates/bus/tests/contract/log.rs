@@ -55,3 +55,8 @@ pub(crate) async fn a_position_that_is_not_there_is_out_of_range(pair: Pair) {
         assert!(matches!(refused, Err(Error::OutOfRange { .. })), "{asked:?}: {refused:?}");
     }
 }
+
+pub(crate) async fn a_key_that_is_no_word_is_refused(pair: Pair) {
+    let refused = pair.a.append(vec![LogEntry { key: "a.b".to_owned(), ..entry("one") }]).await;
+    assert!(matches!(refused, Err(Error::Malformed { .. })), "{refused:?}");
+}

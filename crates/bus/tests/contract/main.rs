@@ -5,6 +5,7 @@
 mod log;
 mod messages;
 mod nats_only;
+mod parcels;
 mod typed;
 
 use std::sync::Arc;
@@ -35,26 +36,29 @@ pub(crate) async fn nats() -> Option<Pair> {
 }
 
 pub(crate) async fn connect(server: &Server, name: &str) -> Nats {
-    let config = NatsConfig {
-        url: server.url(),
-        fleet: "test".to_owned(),
-        name: name.to_owned(),
-        replicas: 1,
-    };
-    Nats::connect(config).await.unwrap()
+    connect_to(server.url(), name).await.unwrap()
 }
 
-/// A NATS of its own, or nothing where there is none, which CI does not let pass.
+pub(crate) async fn connect_to(url: String, name: &str) -> Result<Nats, bus::Error> {
+    let (fleet, name) = ("test".to_owned(), name.to_owned());
+    Nats::connect(NatsConfig { url, fleet, name, replicas: 1 }).await
+}
+
+/// A NATS of its own, or nothing where there is none.
 pub(crate) fn nats_server() -> Option<Server> {
-    match Server::nats() {
-        Ok(server) => Some(server),
-        Err(error) => {
-            let ci = std::env::vars().any(|(name, value)| name == "CI" && value == "true");
-            assert!(!ci, "{error:#}");
-            eprintln!("SKIPPED: {error:#}");
-            None
-        }
+    program()?;
+    Some(Server::nats().unwrap())
+}
+
+/// The NATS of this machine, or nothing where there is none, which CI does not let pass.
+pub(crate) fn program() -> Option<std::path::PathBuf> {
+    let found = services::find("nats-server");
+    if found.is_none() {
+        let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!ci, "nats-server is not installed: run `cargo xtask services`");
+        eprintln!("SKIPPED: nats-server is not installed: run `cargo xtask services`");
     }
+    found
 }
 
 /// Runs every case on every backend, each as a test of its own.
@@ -81,12 +85,24 @@ contract! {
     messages::an_answer_reaches_its_asker,
     messages::nobody_there_is_told_from_silence,
     messages::a_dropped_subscription_hears_nothing_more,
-    messages::a_full_queue_drops_and_goes_on,
+    messages::a_full_queue_drops_counts_and_goes_on,
+    messages::a_payload_over_the_limit_is_refused,
+    messages::an_answer_after_the_deadline_reaches_nobody,
+    messages::silence_lasts_until_the_deadline,
+    messages::all_who_hear_a_question_may_answer,
+    messages::what_is_sent_is_counted,
     log::entries_are_read_in_order_from_any_position,
     log::the_same_entry_twice_is_one,
     log::a_reader_waits_for_what_comes,
     log::a_position_that_is_not_there_is_out_of_range,
+    log::a_key_that_is_no_word_is_refused,
     typed::large_messages_cross_both_ways,
+    parcels::nothing_stays_behind_once_an_answer_was_fetched,
+    parcels::a_question_nobody_waits_for_takes_its_parcel_along,
+    parcels::everybody_who_listens_gets_a_large_message,
+    parcels::a_large_message_does_not_hold_up_small_ones,
+    parcels::an_answer_lost_on_its_way_is_silence,
+    typed::an_envelope_is_what_the_protocol_says,
     typed::a_message_over_the_limit_is_refused,
     typed::nonsense_is_skipped,
     typed::a_deadline_travels_with_the_message,

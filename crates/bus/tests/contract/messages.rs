@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use bus::{Error, Inbound, Subscription};
+use bus::{Error, Inbound, LogEntry, Subscription};
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use crate::log::entry;
 use crate::{PATIENCE, Pair};
 
 async fn next(subscription: &mut Subscription) -> Inbound {
@@ -88,23 +89,89 @@ pub(crate) async fn a_dropped_subscription_hears_nothing_more(pair: Pair) {
     timeout(PATIENCE, gone).await.expect("the subject has nobody left");
 }
 
-pub(crate) async fn a_full_queue_drops_and_goes_on(pair: Pair) {
+pub(crate) async fn a_full_queue_drops_counts_and_goes_on(pair: Pair) {
     let mut slow = pair.b.subscribe("s", None, 4).await.unwrap();
     for n in 0..100_u8 {
         pair.a.publish("s", vec![n].into()).await.unwrap();
     }
-    // The answer to a request behind them shows that all have arrived.
-    let mut behind = pair.b.subscribe("end", None, 4).await.unwrap();
-    let (asked, ()) = tokio::join!(pair.a.request("end", Bytes::new(), PATIENCE), async {
-        next(&mut behind).await.reply.unwrap().send(Bytes::new()).await;
-    });
-    asked.unwrap();
-    let mut kept = 0;
-    while slow.try_next().is_some() {
-        kept += 1;
+    let counted = async {
+        while pair.b.traffic().dropped < 96 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, counted).await.expect("what found no room is counted");
+    for n in 0..4 {
+        assert_eq!(next(&mut slow).await.payload[..], [n], "the first ones were kept");
     }
-    assert!((1..100).contains(&kept), "kept {kept}");
+    assert!(slow.try_next().is_none());
     pair.a.publish("s", "after".into()).await.unwrap();
-    let after = async { while next(&mut slow).await.payload != "after" {} };
-    timeout(PATIENCE, after).await.expect("it goes on");
+    assert_eq!(next(&mut slow).await.payload, "after");
+    assert_eq!(pair.b.traffic().dropped, 96);
+}
+
+pub(crate) async fn a_payload_over_the_limit_is_refused(pair: Pair) {
+    let mut heard = pair.b.subscribe("s", None, 4).await.unwrap();
+    let limit = pair.a.payload_max();
+    let over = Bytes::from(vec![0; limit + 1]);
+    let refused = [
+        pair.a.publish("s", over.clone()).await.unwrap_err(),
+        pair.a.request("s", over.clone(), PATIENCE).await.unwrap_err(),
+        pair.a.append(vec![LogEntry { payload: over.clone(), ..entry("big") }]).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+    }
+    pair.a.publish("s", over.slice(..limit)).await.unwrap();
+    assert_eq!(next(&mut heard).await.payload.len(), limit);
+}
+
+pub(crate) async fn an_answer_after_the_deadline_reaches_nobody(pair: Pair) {
+    let mut slow = pair.b.subscribe("s", None, 8).await.unwrap();
+    let first = pair.a.request("s", "first".into(), Duration::from_millis(50)).await;
+    assert!(matches!(first, Err(Error::TimedOut(_))), "{first:?}");
+    let asked_first = next(&mut slow).await.reply.unwrap();
+    let answering = async {
+        let asked_second = next(&mut slow).await.reply.unwrap();
+        asked_first.send("to the first".into()).await;
+        asked_second.send("to the second".into()).await;
+    };
+    let (second, ()) = tokio::join!(pair.a.request("s", "second".into(), PATIENCE), answering);
+    assert_eq!(second.unwrap(), "to the second");
+}
+
+pub(crate) async fn silence_lasts_until_the_deadline(pair: Pair) {
+    let mut listener = pair.b.subscribe("s", None, 8).await.unwrap();
+    let start = Instant::now();
+    let dropping = async { drop(next(&mut listener).await) };
+    let patience = Duration::from_millis(200);
+    let (asked, ()) = tokio::join!(pair.a.request("s", Bytes::new(), patience), dropping);
+    assert!(matches!(asked, Err(Error::TimedOut(_))), "{asked:?}");
+    assert!(start.elapsed() >= patience, "who drops a question does not hurry its asker");
+}
+
+pub(crate) async fn all_who_hear_a_question_may_answer(pair: Pair) {
+    let mut silent = pair.b.subscribe("s", None, 8).await.unwrap();
+    let mut member = pair.b.subscribe("s", Some("g"), 8).await.unwrap();
+    let answering = async {
+        next(&mut silent).await;
+        next(&mut member).await.reply.unwrap().send("mine".into()).await;
+    };
+    let (answer, ()) = tokio::join!(pair.a.request("s", Bytes::new(), PATIENCE), answering);
+    assert_eq!(answer.unwrap(), "mine");
+}
+
+pub(crate) async fn what_is_sent_is_counted(pair: Pair) {
+    let mut answerer = pair.b.subscribe("s", None, 8).await.unwrap();
+    let (a, b) = (pair.a.traffic(), pair.b.traffic());
+    pair.a.publish("s", Bytes::new()).await.unwrap();
+    let answering = async {
+        assert!(next(&mut answerer).await.reply.is_none());
+        next(&mut answerer).await.reply.unwrap().send(Bytes::new()).await;
+    };
+    let (asked, ()) = tokio::join!(pair.a.request("s", Bytes::new(), PATIENCE), answering);
+    asked.unwrap();
+    pair.a.append(vec![entry("one"), entry("two")]).await.unwrap();
+    let (a, b) = (pair.a.traffic().since(&a), pair.b.traffic().since(&b));
+    assert_eq!((a.publishes, a.requests, a.appends), (1, 1, 2));
+    assert_eq!(b.replies, 1);
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::v1::{GetBlob, GetBlobReply, IntentChanged};
+use bus::v1::{Envelope, GetBlob, GetBlobReply, IntentChanged, envelope};
 use bus::{Client, Error, Subject, WORKERS};
 use model::{Clock, Timestamp};
 use opentelemetry::trace::TracerProvider as _;
+use prost::Message as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -23,7 +24,7 @@ impl Clock for Fixed {
     }
 }
 
-async fn clients(pair: &Pair) -> (Client, Client) {
+pub(crate) async fn clients(pair: &Pair) -> (Client, Client) {
     let client = |bus: &Arc<dyn bus::Bus>, name: &'static str| {
         let bus = bus.clone();
         async move { Client::new(bus, "test", name, Arc::new(Fixed(1_000))).await.unwrap() }
@@ -61,6 +62,21 @@ pub(crate) async fn nonsense_is_skipped(pair: Pair) {
     a.publish(&Subject::Intent, &IntentChanged { decision: 5 }).await.unwrap();
     let received = timeout(PATIENCE, inbox.next()).await.unwrap().unwrap();
     assert_eq!(received.body.decision, 5);
+    assert_eq!(b.malformed(), 3);
+}
+
+pub(crate) async fn an_envelope_is_what_the_protocol_says(pair: Pair) {
+    let (a, _) = clients(&pair).await;
+    let mut raw = pair.b.subscribe("test.v1.intent", None, 8).await.unwrap();
+    let message = IntentChanged { decision: 5 };
+    a.publish(&Subject::Intent, &message).await.unwrap();
+    let inbound = timeout(PATIENCE, raw.next()).await.unwrap().unwrap();
+    let expected = Envelope {
+        format: 1,
+        body: Some(envelope::Body::Inline(message.encode_to_vec().into())),
+        ..Default::default()
+    };
+    assert_eq!(Envelope::decode(inbound.payload).unwrap(), expected);
 }
 
 pub(crate) async fn a_deadline_travels_with_the_message(pair: Pair) {
