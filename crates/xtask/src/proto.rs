@@ -1,5 +1,5 @@
 //! Generated code: `proto/` in, `crates/*/src/gen/` out, no protoc. The output is committed, so
-//! that building Muster needs neither this crate nor its dependencies; a test holds the two in step.
+//! that building Muster needs neither this crate nor its dependencies; a test holds both in step.
 
 use std::path::{Path, PathBuf};
 
@@ -76,17 +76,20 @@ fn generate_into(root: &Path, target: &Target, out: &Path) -> anyhow::Result<()>
         std::fs::write(out.join("descriptor.bin"), files.encode_to_vec())?;
     }
     config.compile_fds(files)?;
-    format(out)
+    format(root, out)
 }
 
 /// prost-build formats with its own settings; the house's rustfmt has the last word.
-fn format(out: &Path) -> anyhow::Result<()> {
+fn format(root: &Path, out: &Path) -> anyhow::Result<()> {
     let files: Vec<PathBuf> = std::fs::read_dir(out)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
         .collect();
-    let status =
-        std::process::Command::new("rustfmt").args(["--edition", "2024"]).args(&files).status()?;
+    let status = std::process::Command::new("rustfmt")
+        .args(["--edition", "2024", "--config-path"])
+        .arg(root)
+        .args(&files)
+        .status()?;
     anyhow::ensure!(status.success(), "rustfmt failed on generated code in {}", out.display());
     Ok(())
 }

@@ -126,7 +126,9 @@ proptest! {
                     agent_description: message.agent_description.or(known.agent_description),
                     health: message.health.or(known.health),
                     effective_config: message.effective_config.or(known.effective_config),
-                    remote_config_status: message.remote_config_status.or(known.remote_config_status),
+                    remote_config_status: message
+                        .remote_config_status
+                        .or(known.remote_config_status),
                     ..known
                 };
             }

@@ -71,6 +71,11 @@ impl Poller {
         self.send(Request::post(&self.endpoint.path), headers, body).await
     }
 
+    /// Reads what is there, as no agent does but tools do.
+    pub async fn get(&mut self) -> Result<Answer, Error> {
+        self.send(Request::get(&self.endpoint.path), &[], Bytes::new()).await
+    }
+
     /// Sends any request with these headers.
     pub async fn send(
         &mut self,

@@ -139,8 +139,10 @@ proptest! {
     ) {
         let step = run(&after(&history), &Said::Claim(session, None, Box::new(message.clone())));
         let Outcome::Reply(reply) = &step.outcome else { return Ok(()) };
-        let (Some(status), Some(offered)) = (&message.remote_config_status, &step.record.offered.config)
-        else { return Ok(()) };
+        let offered = step.record.offered.config.as_ref();
+        let (Some(status), Some(offered)) = (&message.remote_config_status, offered) else {
+            return Ok(());
+        };
         let ordinary = message.agent_disconnect.is_none() && message.flags == 0;
         let takes = step.record.can(AgentCapabilities::AcceptsRemoteConfig)
             && !step.record.failed.contains(&offered.hash);

@@ -1,3 +1,5 @@
+//! What wins over what, and what is refused.
+
 use clap::Parser;
 
 use super::*;

@@ -1,5 +1,6 @@
 //! One case per rule of RFC 6455, then properties over all inputs.
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
@@ -231,8 +232,8 @@ fn some_frames() -> impl Strategy<Value = Vec<u8>> {
         8 => proptest::sample::select(vec![0x82, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x81]),
         1 => any::<u8>(),
     ];
-    let frames = (first, proptest::collection::vec(any::<u8>(), 0..300), any::<[u8; 4]>());
-    proptest::collection::vec(frames, 0..8).prop_map(|frames| {
+    let frames = (first, vec(any::<u8>(), 0..300), any::<[u8; 4]>());
+    vec(frames, 0..8).prop_map(|frames| {
         frames
             .into_iter()
             .flat_map(|(first, payload, mask)| raw(first, &payload, Some(mask)))
@@ -244,7 +245,7 @@ proptest! {
     #[test]
     fn any_split_gives_the_same_events(
         input in some_frames(),
-        pieces in proptest::collection::vec(1_usize..200, 1..10),
+        pieces in vec(1_usize..200, 1..10),
     ) {
         let (whole, violation, _) = in_pieces(&input, &[usize::MAX]);
         let (split, split_violation, _) = in_pieces(&input, &pieces);
@@ -254,8 +255,8 @@ proptest! {
 
     #[test]
     fn random_bytes_neither_panic_nor_take_more_memory_than_they_are(
-        input in proptest::collection::vec(any::<u8>(), 0..2000),
-        pieces in proptest::collection::vec(1_usize..200, 1..10),
+        input in vec(any::<u8>(), 0..2000),
+        pieces in vec(1_usize..200, 1..10),
     ) {
         let (_, _, held_max) = in_pieces(&input, &pieces);
         prop_assert!(held_max <= input.len());
@@ -263,7 +264,7 @@ proptest! {
 
     #[test]
     fn messages_round_trip_both_ways(
-        payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..LIMIT), 0..5),
+        payloads in vec(vec(any::<u8>(), 0..LIMIT), 0..5),
         mask in any::<[u8; 4]>(),
     ) {
         for (role, mask) in [(Role::Server, Some(mask)), (Role::Client, None)] {

@@ -280,7 +280,9 @@ mod tests {
         }
 
         #[test]
-        fn fields_of_a_newer_binary_survive_a_rewrite(record in record(), tail in vec(any::<u8>(), 0..9)) {
+        fn fields_of_a_newer_binary_survive_a_rewrite(
+            record in record(), tail in vec(any::<u8>(), 0..9),
+        ) {
             // Field 100, length-delimited, and field 101, a varint.
             let mut newer = vec![0xa2, 0x06, u8::try_from(tail.len()).unwrap()];
             newer.extend(&tail);

@@ -78,8 +78,7 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
 
 async fn counters(ops: &str) -> anyhow::Result<Counters> {
     let mut poller = Poller::new(Endpoint::parse(&format!("{ops}/metrics"))?);
-    let request = http_get();
-    let answer = poller.send(request, &[], Default::default()).await?;
+    let answer = poller.get().await?;
     let text = String::from_utf8(answer.body.to_vec())?;
     let sum = |name: &str, label: &str| -> f64 {
         text.lines()

@@ -1,3 +1,5 @@
+//! What the agent commands print.
+
 use control::v1::{AgentConfig, AgentReport, ConfigStatus, ConnectionStatus};
 use opamp::v1::{
     AgentConfigFile, AgentConfigMap, AnyValue, ComponentHealth, EffectiveConfig, KeyValue,
