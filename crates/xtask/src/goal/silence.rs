@@ -23,6 +23,7 @@ struct Counters {
     records_written: f64,
     presence_commands: f64,
     reports: f64,
+    bus_messages: f64,
 }
 
 pub(super) fn measure(_: &Path, smoke: bool) -> anyhow::Result<Figure> {
@@ -58,20 +59,24 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
     let written = after.records_written - before.records_written;
     let reports = after.reports - before.reports;
     let commands = (after.presence_commands - before.presence_commands) / elapsed;
+    let messages = (after.bus_messages - before.bus_messages) / elapsed;
     let expected = 0.8 * f64::from(u32::try_from(agents)?) * elapsed;
     // One presence command a second, and the tick that falls on the edge.
-    let pass = written == 0.0 && reports == 0.0 && commands <= 1.25 && heartbeats >= expected;
+    let silent = written == 0.0 && reports == 0.0;
+    let pass = silent && commands <= 1.25 && messages <= 2.0 && heartbeats >= expected;
     Ok(Figure {
         pass,
         text: format!(
             "{heartbeats} heartbeats of {agents} agents in {elapsed:.1} s: {written} record \
-             writes, {reports} reports on the bus, {commands:.2} presence commands a second"
+             writes, {reports} reports; a second: {commands:.2} presence commands, {messages:.2} bus \
+             messages"
         ),
         values: json!({
             "heartbeats": heartbeats,
             "records_written": written,
             "reports": reports,
             "presence_commands_per_second": commands,
+            "bus_messages_per_second": messages,
         }),
     })
 }
@@ -92,5 +97,6 @@ async fn counters(ops: &str) -> anyhow::Result<Counters> {
         records_written: sum("muster_store_records_written_total", "agents"),
         presence_commands: sum("muster_store_commands_total", "put_presence"),
         reports: sum("muster_fleet_reports_total", ""),
+        bus_messages: sum("muster_bus_messages_total", ""),
     })
 }
