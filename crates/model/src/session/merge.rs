@@ -4,17 +4,14 @@
 use opamp::v1::{AgentCapabilities, AgentToServer, AvailableComponents};
 
 use crate::record::{AgentRecord, Reported};
-use crate::session::sequence::Sequence;
 
-/// Takes a message's parts into the record.
-pub(super) fn merge(record: &mut AgentRecord, message: &AgentToServer, sequence: Sequence) {
+/// Takes a message's parts into the record. `afresh` says that what it leaves out is gone.
+pub(super) fn merge(record: &mut AgentRecord, message: &AgentToServer, afresh: bool) {
     if message.capabilities != 0 {
         record.capabilities = message.capabilities;
-    } else if sequence.unknown && record.capabilities == 0 {
+    } else if record.capabilities == 0 {
         record.capabilities = AgentCapabilities::ReportsStatus as u64;
     }
-    // A complete report after a break is all there is: what it leaves out did not survive.
-    let afresh = sequence.complete && (sequence.gap || record.full_state.wanted);
     let old = std::mem::take(&mut record.reported);
     let base = if afresh { Reported::default() } else { old.clone() };
     record.reported = Reported {

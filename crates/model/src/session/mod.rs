@@ -282,7 +282,9 @@ fn told(
         return reply;
     }
     let sequence = sequence::judge(record, message, answered);
-    merge::merge(record, message, sequence);
+    // A complete report after a break is all there is: what it leaves out did not survive.
+    let afresh = sequence.complete && (sequence.gap || record.full_state.wanted);
+    merge::merge(record, message, afresh);
     record.sequence_num = Some(message.sequence_num);
     let flags = sequence::ask(record, message, sequence);
     offer::note_failure(record);

@@ -12,8 +12,6 @@ const ASKS_MAX: u32 = 3;
 /// How a message follows what was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequence {
-    /// The first message ever of this agent.
-    pub(super) unknown: bool,
     /// The number is the next one.
     pub(super) advanced: bool,
     /// The number is neither the next one nor that of a repeated message.
@@ -31,7 +29,6 @@ pub(super) fn judge(
     let advanced = answered.is_none_or(|last| message.sequence_num == last.wrapping_add(1));
     let repeat = answered == Some(message.sequence_num) && changes_nothing(record, message);
     Sequence {
-        unknown: answered.is_none(),
         advanced,
         gap: !advanced && !repeat,
         complete: is_complete(message, record.capabilities),
