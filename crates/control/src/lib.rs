@@ -18,6 +18,7 @@ mod limits;
 mod reconcile;
 mod server;
 mod status;
+mod syntax;
 mod view;
 
 /// Messages, clients and servers of `muster.control.v1`, generated from `proto/`.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, convert, names, page};
-use crate::Error;
 use crate::v1::{
     ApplyConfigRequest, Config, ConfigRevision, GetConfigRequest, GetConfigRevisionRequest,
     ListConfigsRequest, ListConfigsResponse, configs_server,
 };
+use crate::{Error, syntax};
 
 #[async_trait]
 impl configs_server::Configs for Api {
@@ -83,6 +83,9 @@ impl Api {
         if size > limits.config_bytes_max {
             return refuse(format!("{size} bytes, at most {}", limits.config_bytes_max));
         }
-        Ok(())
+        files.iter().try_for_each(|(key, file)| {
+            let checked = syntax::check(file);
+            checked.map_err(|fault| Error::invalid("files", format!("{key:?}: {fault}")))
+        })
     }
 }

@@ -73,6 +73,11 @@ async fn bad_input_names_the_field_and_changes_nothing() {
     let error = rig.configs.apply_config(no_files).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert!(error.message().starts_with("files"), "{error}");
+    let mut broken = apply("c", "a: [1,\nb: 2");
+    broken.files.get_mut("").unwrap().content_type = "text/yaml".to_owned();
+    let error = rig.configs.apply_config(broken).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("not YAML") && error.message().contains("line 2"), "{error}");
     let error = rig.configs.apply_config(apply("No", "a")).await.unwrap_err();
     assert!(error.message().starts_with("name"), "{error}");
     let error = rig.assignments.set_assignment(set("x", "a in", "c", 0)).await.unwrap_err();

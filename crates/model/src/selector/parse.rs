@@ -6,7 +6,7 @@ use super::{Requirement, TEXT_BYTES_MAX, Test};
 
 /// The text is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("selector: {reason} at column {column}")]
+#[error("{reason} at column {column}")]
 pub struct ParseError {
     reason: String,
     /// Column of the first character that does not fit, from 1.

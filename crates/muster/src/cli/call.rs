@@ -50,7 +50,7 @@ impl Client {
     }
 }
 
-/// Says which call it was when it fails.
+/// The message of an answer.
 pub(super) fn answer<T>(answer: Result<tonic::Response<T>, Status>) -> anyhow::Result<T> {
     Ok(answer?.into_inner())
 }

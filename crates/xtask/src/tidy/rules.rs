@@ -38,7 +38,8 @@ pub(super) const FENCES: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["muster"]),
     ("metrics-exporter-prometheus", &["muster"]),
     ("rand", &["agent", "muster"]),
-    ("toml", &["muster"]),
+    ("saphyr-parser", &["control"]),
+    ("toml", &["control", "muster"]),
 ];
 
 /// All that the pure crates may depend on: nothing here waits, reads a clock or draws lots.
