@@ -68,8 +68,8 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
         pass,
         text: format!(
             "{heartbeats} heartbeats of {agents} agents in {elapsed:.1} s: {written} record \
-             writes, {reports} reports; a second: {commands:.2} presence commands, {messages:.2} bus \
-             messages"
+             writes, {reports} reports; a second: {commands:.2} presence commands, \
+             {messages:.2} bus messages"
         ),
         values: json!({
             "heartbeats": heartbeats,
