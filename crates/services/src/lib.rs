@@ -40,6 +40,17 @@ pub fn install_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/services")
 }
 
+/// A Python that has the OpAMP client of PyPI, where set-up made one.
+pub fn python() -> Option<PathBuf> {
+    Some(install_dir().join("python/bin/python")).filter(|python| python.is_file())
+}
+
+/// A folder in which Node finds the OpAMP client of npm, where set-up made one.
+pub fn node_packages() -> Option<PathBuf> {
+    let folder = install_dir().join("node");
+    folder.join("node_modules/@elastic/opamp-client-node").is_dir().then_some(folder)
+}
+
 /// The program to start: from the project's own set-up, else from the machine.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

