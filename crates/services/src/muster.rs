@@ -44,7 +44,7 @@ impl Muster {
     /// says where it listens.
     pub fn serve(arguments: &[&str]) -> anyhow::Result<Self> {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Self::listen(arguments, ["127.0.0.1:0"; 3].map(str::to_owned))
+        Self::listen(arguments, &["127.0.0.1:0"; 3].map(str::to_owned))
     }
 
     /// Ends it as a crash would and starts it again on the same ports.
@@ -56,14 +56,14 @@ impl Muster {
         };
         let ports =
             [self.opamp.as_deref(), self.control.as_deref(), Some(self.ops.as_str())].map(address);
-        *self = Self::listen(self.arguments.clone(), ports)?;
+        *self = Self::listen(self.arguments.clone(), &ports)?;
         Ok(())
     }
 
     /// Starts it with listeners for agents, operators and ops.
-    fn listen(arguments: Vec<String>, ports: [String; 3]) -> anyhow::Result<Self> {
+    fn listen(arguments: Vec<String>, ports: &[String; 3]) -> anyhow::Result<Self> {
         let log = NamedTempFile::new()?;
-        let [opamp, control, ops] = &ports;
+        let [opamp, control, ops] = ports;
         let mut child = Command::new(binary("muster")?)
             .args(["serve", "--opamp-listen", opamp, "--control-listen", control])
             .args(["--ops-listen", ops])
