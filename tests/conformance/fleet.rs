@@ -16,8 +16,14 @@ use services::{Muster, Server};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
+use crate::messages::{full, offered};
+
 /// How long anything that should be prompt may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// New agents that must be offered a config, one after the other, until it counts as known to
+/// every worker: each is answered by any one of them.
+const KNOWN_IN_A_ROW: usize = 8;
 
 /// A fleet for cases to share.
 #[derive(Debug)]
@@ -155,10 +161,19 @@ impl Fleet {
         AssignmentsClient::new(self.channel.clone()).set_assignment(request).await.unwrap();
     }
 
-    /// Stores a config, assigns it to the agents of a case, and returns its hash.
+    /// Stores a config, assigns it to the agents of a case, and returns its hash once every
+    /// worker knows: a decision reaches them a moment after it is made.
     pub(crate) async fn give(&self, case: &str, body: &[u8]) -> Vec<u8> {
         let hash = self.apply(case, body).await;
         self.assign(case, case).await;
+        let known = async {
+            let mut in_a_row = 0;
+            while in_a_row < KNOWN_IN_A_ROW {
+                let reply = self.poll(&full(self.uid(), 0, case)).await;
+                in_a_row = if offered(&reply) == Some(&hash[..]) { in_a_row + 1 } else { 0 };
+            }
+        };
+        tokio::time::timeout(PATIENCE, known).await.expect("the decision is known");
         hash
     }
 

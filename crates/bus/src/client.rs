@@ -24,6 +24,9 @@ impl Call for v1::Report {
 impl Call for v1::Close {
     type Reply = v1::CloseReply;
 }
+impl Call for v1::IntentChanged {
+    type Reply = v1::IntentKnown;
+}
 impl Call for v1::Reassess {
     type Reply = v1::ReassessReply;
 }

@@ -45,6 +45,8 @@ pub struct Limits {
     pub retry_max: Duration,
     /// How long the bus may take to accept a message or to open a reader.
     pub bus_timeout: Duration,
+    /// How long an operator's answer waits for a worker to know the decision.
+    pub announce_timeout: Duration,
     /// How long the store may take for one page of a scan.
     pub scan_timeout: Duration,
     /// Shards read at once.
@@ -87,6 +89,7 @@ impl Default for Limits {
             retry_min: Duration::from_millis(250),
             retry_max: Duration::from_secs(10),
             bus_timeout: Duration::from_secs(5),
+            announce_timeout: Duration::from_millis(300),
             scan_timeout: Duration::from_secs(10),
             scans_max: 8,
             body_bytes_per_second: 8 << 20,

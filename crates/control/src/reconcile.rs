@@ -55,7 +55,7 @@ pub(crate) struct Reconciler {
 
 /// Why the fleet is looked at.
 enum Cause {
-    Own(u64),
+    Own,
     Told(u64),
     Everyone,
 }
@@ -80,7 +80,7 @@ impl Reconciler {
             let cause = tokio::select! {
                 biased;
                 // Its sender is in self, so it cannot be gone.
-                _ = own.changed() => Cause::Own(*own.borrow_and_update()),
+                _ = own.changed() => { own.borrow_and_update(); Cause::Own }
                 () = self.rebuilt.notified() => Cause::Everyone,
                 decision = next(&mut told) => match decision {
                     Some(decision) => Cause::Told(decision),
@@ -92,10 +92,9 @@ impl Reconciler {
                 told = self.listen().await;
             }
             match cause {
-                Cause::Own(decision) => self.announce(decision).await,
-                // Mostly the echo of what was announced here.
+                // Mostly the echo of what was decided here.
                 Cause::Told(decision) if settled >= Some(decision) => continue,
-                Cause::Told(_) | Cause::Everyone => {}
+                Cause::Own | Cause::Told(_) | Cause::Everyone => {}
             }
             if !self.view.ready() {
                 continue;
@@ -114,13 +113,6 @@ impl Reconciler {
     }
 
     /// Tells workers and other controls. The decision stands; unheard, they find it by time.
-    async fn announce(&self, decision: u64) {
-        let changed = v1::IntentChanged { decision };
-        let publish = self.bus.publish(&Subject::Intent, &changed);
-        if let Err(error) = within(self.limits.bus_timeout, "the bus", publish).await {
-            tracing::warn!(%error, decision, "decision not announced");
-        }
-    }
 
     /// One look at the fleet. A look at `everyone` also takes in those who were told and stay
     /// silent: what they were told may have been lost.

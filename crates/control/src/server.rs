@@ -35,7 +35,6 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Control {
     api: Api,
-    bus: Client,
 }
 
 impl Control {
@@ -50,8 +49,7 @@ impl Control {
         let limits = config.limits;
         let view = Arc::new(View::new(limits, clock.clone()));
         let ledger = Ledger { limits, store: ledger, clock };
-        let api = Api { limits, view, records, ledger, decided: Decided::new() };
-        Self { api, bus }
+        Self { api: Api { limits, view, records, ledger, decided: Decided::new(), bus } }
     }
 
     /// Whether the fleet is in memory.
@@ -96,8 +94,8 @@ impl Control {
 
     /// Starts what works beside the services. Each stops at its next wait.
     fn start(&self, tasks: &TaskTracker, stop: &CancellationToken, reporter: HealthReporter) {
-        let Api { limits, view, records, ledger, decided } = self.api.clone();
-        let (bus, rebuilt) = (self.bus.clone(), Arc::new(Notify::new()));
+        let Api { limits, view, records, ledger, decided, bus } = self.api.clone();
+        let rebuilt = Arc::new(Notify::new());
         let feed = Feed {
             limits,
             view: view.clone(),

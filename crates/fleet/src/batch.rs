@@ -106,8 +106,10 @@ impl Shared {
     /// Reads the assignments again when somebody says that they changed.
     pub(crate) async fn intent(self, mut inbox: Inbox<v1::IntentChanged>) {
         while let Some(received) = self.next(&mut inbox).await {
-            if let Err(error) = self.engine.ledger.catch_up(received.body.decision).await {
-                tracing::debug!(%error, "assignments not read");
+            let (changed, responder) = received.split();
+            match self.engine.ledger.catch_up(changed.decision).await {
+                Ok(()) => responder.send(&v1::IntentKnown {}).await,
+                Err(error) => tracing::debug!(%error, "assignments not read"),
             }
         }
     }

@@ -332,12 +332,15 @@ pub mod presence {
         pub seen_unix_ms: u64,
     }
 }
-/// The ledger's assignments changed (subject intent). Readers look it up in the ledger.
+/// The ledger's assignments changed (subject intent). Readers look it up in the ledger; workers
+/// answer once they have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IntentChanged {
     #[prost(uint64, tag = "1")]
     pub decision: u64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntentKnown {}
 /// How an agent reaches its gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use bus::Subject;
+use bus::v1::IntentChanged;
 use model::RevisionRef;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -40,7 +42,7 @@ impl assignments_server::Assignments for Api {
     ) -> Result<Response<DeleteAssignmentResponse>, Status> {
         let name = names::parse("name", &request.get_ref().name, "assignments")?;
         let decision = self.ledger.delete_assignment(name).await?;
-        self.decided.tell(decision);
+        self.announce(decision).await;
         Ok(Response::new(DeleteAssignmentResponse {}))
     }
 }
@@ -64,11 +66,23 @@ impl Api {
         let preview = |assignments: &_| self.view.preview(&selector, assignments);
         let (assignment, decision, (matched, affected)) =
             self.ledger.set_assignment(name, &selector, &config, wanted.priority, preview).await?;
-        self.decided.tell(decision);
+        self.announce(decision).await;
         Ok(SetAssignmentResponse {
             assignment: Some(convert::assignment(&assignment)),
             matched_agents: i64::try_from(matched).unwrap_or(i64::MAX),
             affected_agents: i64::try_from(affected).unwrap_or(i64::MAX),
         })
+    }
+
+    /// Tells reconcilers and workers, and gives workers a moment to know it, so that an agent
+    /// that speaks after the operator was answered is mostly offered the right thing at once. The
+    /// decision stands in any case; unheard, it is found by the next look.
+    async fn announce(&self, decision: u64) {
+        self.decided.tell(decision);
+        let changed = IntentChanged { decision };
+        let heard = self.bus.request(&Subject::Intent, &changed, self.limits.announce_timeout);
+        if let Err(error) = heard.await {
+            tracing::warn!(%error, decision, "no worker confirmed the decision");
+        }
     }
 }

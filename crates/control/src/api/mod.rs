@@ -9,6 +9,7 @@ mod page;
 
 use std::sync::Arc;
 
+use bus::Client;
 use store::Store;
 
 use crate::Limits;
@@ -24,4 +25,5 @@ pub(crate) struct Api {
     pub(crate) records: Arc<dyn Store>,
     pub(crate) ledger: Ledger,
     pub(crate) decided: Decided,
+    pub(crate) bus: Client,
 }
