@@ -153,6 +153,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// Which log it is. Positions of another mean nothing in it.
+    pub fn log(&self) -> u64 {
+        self.reader.log()
+    }
+
     /// The next event and its position. Entries that cannot be decoded are counted and skipped:
     /// a newer writer's entry must not stop an older reader.
     pub async fn next(&mut self) -> Option<Result<(Position, AgentEvent), Error>> {

@@ -130,6 +130,7 @@ pub struct Subscription {
 /// Entries of the log from some position on. Dropping it ends the reading.
 #[derive(Debug)]
 pub struct LogReader {
+    log: u64,
     receiver: mpsc::Receiver<Result<Logged, Error>>,
     _guard: Guard,
 }
@@ -174,8 +175,18 @@ impl Subscription {
 }
 
 impl LogReader {
-    pub(crate) fn new(receiver: mpsc::Receiver<Result<Logged, Error>>, guard: Guard) -> Self {
-        Self { receiver, _guard: guard }
+    pub(crate) fn new(
+        log: u64,
+        receiver: mpsc::Receiver<Result<Logged, Error>>,
+        guard: Guard,
+    ) -> Self {
+        Self { log, receiver, _guard: guard }
+    }
+
+    /// Which log it reads. One that was lost and made anew is another: positions of the old one
+    /// mean nothing in it.
+    pub fn log(&self) -> u64 {
+        self.log
     }
 
     /// The next entry. After an error the reader is done: read again from the last position

@@ -19,6 +19,15 @@ pub enum Error {
     /// Somebody else changed it meanwhile: read it and decide again.
     #[error("{0} was changed by somebody else at the same time")]
     Aborted(String),
+    /// What came after the position is not to be had any more: start without one.
+    #[error("cannot go on from this position: {0}")]
+    OutOfRange(String),
+    /// It does not keep up with what it asked for: go on from where it is.
+    #[error("too slow: go on from the last position received")]
+    TooSlow,
+    /// As many as may do this do it already: try again later, or elsewhere.
+    #[error("too many: {0}")]
+    Exhausted(String),
     /// Something it needs is away: try again later. Whether a write happened is unknown.
     #[error("unavailable: {0}")]
     Unavailable(String),
@@ -56,6 +65,9 @@ impl From<store::Error> for Error {
 
 impl From<bus::Error> for Error {
     fn from(error: bus::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            bus::Error::OutOfRange { .. } => Self::OutOfRange(error.to_string()),
+            error => Self::Unavailable(error.to_string()),
+        }
     }
 }

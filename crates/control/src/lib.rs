@@ -20,6 +20,7 @@ mod server;
 mod status;
 mod syntax;
 mod view;
+mod watch;
 
 /// Messages, clients and servers of `muster.control.v1`, generated from `proto/`.
 #[allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic)]

@@ -62,6 +62,14 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Presence messages waiting: one a second from each gateway.
     pub presence_inbox_max: usize,
+    /// Watches at once: each keeps the version of every agent, some 5 MB for 100,000 of them.
+    pub watches_max: usize,
+    /// Changes waiting for one watcher, beside those that the log's reader has waiting.
+    pub watch_queue_max: usize,
+    /// How long a watcher may take nothing from its full queue before it is ended.
+    pub watch_stall: Duration,
+    /// How often a watcher is told where it is.
+    pub watch_bookmark: Duration,
     /// How long requests in hand may take once control is told to stop.
     pub stop_timeout: Duration,
 }
@@ -97,6 +105,10 @@ impl Default for Limits {
             streams_max: 64,
             keepalive: Duration::from_secs(30),
             presence_inbox_max: 4096,
+            watches_max: 64,
+            watch_queue_max: 16,
+            watch_stall: Duration::from_secs(10),
+            watch_bookmark: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
         }
     }

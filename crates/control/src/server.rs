@@ -22,6 +22,7 @@ use crate::v1::agents_server::AgentsServer;
 use crate::v1::assignments_server::AssignmentsServer;
 use crate::v1::configs_server::ConfigsServer;
 use crate::view::{Feed, View};
+use crate::watch::Watches;
 use crate::{Error, Limits, v1};
 
 /// How control is set up.
@@ -34,7 +35,12 @@ pub struct Config {
 /// The operators' side of a fleet.
 #[derive(Debug)]
 pub struct Control {
-    api: Api,
+    limits: Limits,
+    view: Arc<View>,
+    records: Arc<dyn Store>,
+    ledger: Ledger,
+    decided: Decided,
+    bus: Client,
 }
 
 impl Control {
@@ -49,12 +55,12 @@ impl Control {
         let limits = config.limits;
         let view = Arc::new(View::new(limits, clock.clone()));
         let ledger = Ledger { limits, store: ledger, clock };
-        Self { api: Api { limits, view, records, ledger, decided: Decided::new(), bus } }
+        Self { limits, view, records, ledger, decided: Decided::new(), bus }
     }
 
     /// Whether the fleet is in memory.
     pub fn ready(&self) -> bool {
-        self.api.view.ready()
+        self.view.ready()
     }
 
     /// Serves operators until told to stop, then finishes the requests in hand.
@@ -73,12 +79,12 @@ impl Control {
 
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let serving = self
-            .router()?
+            .router(self.api(&tasks, &stop))?
             .add_service(health)
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         let overdue = async {
             stop.cancelled().await;
-            tokio::time::sleep(self.api.limits.stop_timeout).await;
+            tokio::time::sleep(self.limits.stop_timeout).await;
         };
         let result = tokio::select! {
             biased;
@@ -92,15 +98,24 @@ impl Control {
         result
     }
 
+    /// What the services work with. Watches are tasks beside the requests that started them.
+    fn api(&self, tasks: &TaskTracker, stop: &CancellationToken) -> Api {
+        let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
+        let watches = Watches::new(limits, view.clone(), bus.clone(), tasks.clone(), stop.clone());
+        let (records, ledger) = (self.records.clone(), self.ledger.clone());
+        Api { limits, view, records, ledger, decided: self.decided.clone(), bus, watches }
+    }
+
     /// Starts what works beside the services. Each stops at its next wait.
     fn start(&self, tasks: &TaskTracker, stop: &CancellationToken, reporter: HealthReporter) {
-        let Api { limits, view, records, ledger, decided, bus } = self.api.clone();
-        let rebuilt = Arc::new(Notify::new());
+        let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
+        let (ledger, decided, rebuilt) =
+            (self.ledger.clone(), self.decided.clone(), Arc::new(Notify::new()));
         let feed = Feed {
             limits,
             view: view.clone(),
             bus: bus.clone(),
-            records,
+            records: self.records.clone(),
             rebuilt: rebuilt.clone(),
         };
         let reconciler = Reconciler { limits, view: view.clone(), ledger, bus, rebuilt, decided };
@@ -110,15 +125,15 @@ impl Control {
         tasks.spawn(report_health(reporter, view, stop.clone()));
     }
 
-    fn router(&self) -> Result<Router, Error> {
+    fn router(&self, api: Api) -> Result<Router, Error> {
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let limits = self.api.limits;
+        let limits = self.limits;
         let message_max = limits.config_bytes_max + (1 << 20);
-        let configs = ConfigsServer::new(self.api.clone())
+        let configs = ConfigsServer::new(api.clone())
             .max_decoding_message_size(message_max)
             .max_encoding_message_size(message_max);
         Ok(Server::builder()
@@ -129,9 +144,9 @@ impl Control {
             .add_service(reflection().build_v1().map_err(broken)?)
             // Older clients know no other.
             .add_service(reflection().build_v1alpha().map_err(broken)?)
-            .add_service(AgentsServer::new(self.api.clone()))
+            .add_service(AgentsServer::new(api.clone()))
             .add_service(configs)
-            .add_service(AssignmentsServer::new(self.api.clone())))
+            .add_service(AssignmentsServer::new(api)))
     }
 }
 

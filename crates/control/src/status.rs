@@ -9,7 +9,9 @@ impl From<Error> for Status {
         let code = match &error {
             Error::Invalid { .. } => Code::InvalidArgument,
             Error::NotFound(_) => Code::NotFound,
-            Error::Aborted(_) => Code::Aborted,
+            Error::Aborted(_) | Error::TooSlow => Code::Aborted,
+            Error::OutOfRange(_) => Code::OutOfRange,
+            Error::Exhausted(_) => Code::ResourceExhausted,
             Error::Unavailable(_) => Code::Unavailable,
             Error::Corrupt(_) => Code::DataLoss,
         };
@@ -36,6 +38,13 @@ mod tests {
             (Error::NotFound("configs/a".to_owned()), Code::NotFound, "configs/a"),
             (Error::Aborted("configs/a".to_owned()), Code::Aborted, "configs/a"),
             (store::Error::Unavailable("gone".to_owned()).into(), Code::Unavailable, "gone"),
+            (Error::TooSlow, Code::Aborted, "last position received"),
+            (Error::Exhausted("12 watch".to_owned()), Code::ResourceExhausted, "12 watch"),
+            (
+                bus::Error::OutOfRange { asked: 3, oldest: 7 }.into(),
+                Code::OutOfRange,
+                "the log starts at 7",
+            ),
             (corrupt.into(), Code::DataLoss, "k cannot be read: r"),
             (bus::Error::NoResponder("subject".to_owned()).into(), Code::Unavailable, "subject"),
         ] {

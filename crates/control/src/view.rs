@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bus::event::Told;
-use bus::v1;
+use bus::{Position, v1};
 use model::assign::Assignments;
 use model::selector::Selector;
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
@@ -32,12 +32,14 @@ pub(crate) struct View {
     ready: watch::Sender<bool>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     agents: BTreeMap<InstanceUid, Entry>,
     /// When each gateway was last heard, by our own clock. One that turns up in a record counts as
     /// heard then: its first sign of life may still be on its way.
     gateways: BTreeMap<GatewayId, Timestamp>,
+    /// Everything before it in the event log is in here.
+    next: Position,
 }
 
 /// An agent in the view.
@@ -68,9 +70,22 @@ pub(crate) struct Page {
     pub(crate) total: usize,
 }
 
+/// The fleet at one place of the event log.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// Where the log goes on. Some of what follows there may be in here already.
+    pub(crate) next: Position,
+    /// Agents that were selected.
+    pub(crate) selected: Vec<Shown>,
+    /// Versions of all the others.
+    pub(crate) others: Vec<(InstanceUid, u64)>,
+}
+
 impl View {
     pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        Self { limits, clock, state: RwLock::default(), ready: watch::Sender::new(false) }
+        let (agents, gateways) = (BTreeMap::new(), BTreeMap::new());
+        let state = RwLock::new(State { agents, gateways, next: Position(0) });
+        Self { limits, clock, state, ready: watch::Sender::new(false) }
     }
 
     /// Whether a snapshot has been taken.
@@ -110,6 +125,19 @@ impl View {
             page.agents.push(self.show(&state, uid, entry, now));
         }
         page
+    }
+
+    /// The whole fleet, and who of it a selector selects.
+    pub(crate) fn survey(&self, selector: &Selector) -> Survey {
+        let (state, now) = (self.read(), self.clock.now());
+        let mut survey = Survey { next: state.next, selected: Vec::new(), others: Vec::new() };
+        for (uid, entry) in &state.agents {
+            match selector.matches(&*entry.summary) {
+                true => survey.selected.push(self.show(&state, uid, entry, now)),
+                false => survey.others.push((*uid, entry.version)),
+            }
+        }
+        survey
     }
 
     /// An agent as its record has it, with what is known here of its life.
@@ -179,6 +207,11 @@ impl View {
         true
     }
 
+    /// The log was applied up to here.
+    fn reached(&self, next: Position) {
+        self.write().next = next;
+    }
+
     /// Takes a gateway's sign of life and the agents it heard.
     pub(crate) fn heard(&self, presence: &v1::Presence) {
         let mut state = self.write();
@@ -194,8 +227,8 @@ impl View {
         }
     }
 
-    /// Puts a snapshot in place of everything but what presence said.
-    fn replace(&self, mut agents: BTreeMap<InstanceUid, Entry>) {
+    /// Puts a snapshot in place of everything but what presence said. The log goes on at `next`.
+    fn replace(&self, mut agents: BTreeMap<InstanceUid, Entry>, next: Position) {
         let (mut state, now) = (self.write(), self.clock.now());
         for (uid, entry) in &mut agents {
             entry.heard = state.agents.get(uid).map_or(Timestamp(0), |held| held.heard);
@@ -203,6 +236,7 @@ impl View {
         }
         metrics::gauge!("muster_control_agents").set(count(agents.len()));
         let before = std::mem::replace(&mut state.agents, agents);
+        state.next = next;
         drop(state);
         self.ready.send_replace(true);
         // Freeing a large fleet takes a while, and nobody needs to wait for that.

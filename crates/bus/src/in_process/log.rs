@@ -1,6 +1,7 @@
 //! The event log in memory: a ring bounded in bytes. Readers that fall behind it start over.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, watch};
@@ -12,6 +13,8 @@ use crate::port::{Guard, LogEntry, LogReader, Logged, Position};
 
 #[derive(Debug, Clone)]
 pub(super) struct SharedLog {
+    /// Drawn anew for each log.
+    name: u64,
     log: Arc<Mutex<Log>>,
     appended: Arc<watch::Sender<u64>>,
 }
@@ -34,7 +37,8 @@ impl Default for SharedLog {
             ids: VecDeque::new(),
             known_ids: BTreeSet::new(),
         };
-        Self { log: Arc::new(Mutex::new(log)), appended: Arc::new(watch::Sender::new(0)) }
+        let name = RandomState::new().hash_one(());
+        Self { name, log: Arc::new(Mutex::new(log)), appended: Arc::new(watch::Sender::new(0)) }
     }
 }
 
@@ -56,7 +60,7 @@ impl SharedLog {
         let (sender, receiver) = mpsc::channel(READER_CAPACITY);
         #[expect(clippy::disallowed_methods, reason = "aborted by the reader's guard")]
         let task = tokio::spawn(follow(self.log.clone(), self.appended.subscribe(), from, sender));
-        Ok(LogReader::new(receiver, Guard::new(move || task.abort())))
+        Ok(LogReader::new(self.name, receiver, Guard::new(move || task.abort())))
     }
 }
 

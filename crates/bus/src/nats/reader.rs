@@ -24,11 +24,12 @@ pub(super) async fn read(log: Arc<Log>, from: Position) -> Result<LogReader, Err
     let stream = log.stream().await?;
     let consumer = consumer(&stream, from.0).await?;
     let made = stream.cached_info().created;
+    let name = u64::try_from(made.unix_timestamp_nanos()).unwrap_or_default();
     let (sender, receiver) = mpsc::channel(READER_CAPACITY);
     let reader = Reader { log, made, next: from.0, breaks, sender };
     #[expect(clippy::disallowed_methods, reason = "aborted by the reader's guard")]
     let task = tokio::spawn(reader.run(consumer));
-    Ok(LogReader::new(receiver, Guard::new(move || task.abort())))
+    Ok(LogReader::new(name, receiver, Guard::new(move || task.abort())))
 }
 
 struct Reader {

@@ -26,8 +26,10 @@ pub(crate) async fn entries_are_read_in_order_from_any_position(pair: Pair) {
     assert_eq!(all.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>(), ids);
     assert!(all.is_sorted_by(|a, b| a.0 < b.0), "positions rise");
     let middle = all[500].0;
-    let rest = read(&mut pair.b.read(middle).await.unwrap(), 500).await;
-    assert_eq!(rest, all[500..]);
+    let (mut a, mut b) = (pair.a.read(start).await.unwrap(), pair.b.read(middle).await.unwrap());
+    assert_eq!(read(&mut b, 500).await, all[500..]);
+    assert_eq!(a.log(), b.log(), "it is one log");
+    assert_eq!(read(&mut a, 1).await, all[..1]);
 }
 
 pub(crate) async fn the_same_entry_twice_is_one(pair: Pair) {

@@ -94,6 +94,8 @@ async fn a_deleted_log_ends_its_readers_and_is_made_anew() {
     append_until_taken(&bus, "three").await;
     let old = bus.read(tail).await;
     assert!(matches!(old, Err(Error::OutOfRange { .. })), "beyond the new log: {old:?}");
+    let new = bus.read(bus.tail().await.unwrap()).await.unwrap();
+    assert_ne!(new.log(), reader.log(), "its positions are others");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

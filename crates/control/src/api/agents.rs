@@ -3,11 +3,15 @@
 use model::AgentSummary;
 use model::selector::Selector;
 use store::{Key, tables};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, convert, names, page};
 use crate::error::within;
-use crate::v1::{Agent, GetAgentRequest, ListAgentsRequest, ListAgentsResponse, agents_server};
+use crate::v1::{
+    Agent, GetAgentRequest, ListAgentsRequest, ListAgentsResponse, WatchAgentsRequest,
+    WatchAgentsResponse, agents_server,
+};
 use crate::{Error, v1};
 
 #[async_trait]
@@ -24,6 +28,19 @@ impl agents_server::Agents for Api {
         request: Request<GetAgentRequest>,
     ) -> Result<Response<Agent>, Status> {
         Ok(Response::new(self.agent(&request.get_ref().name).await?))
+    }
+
+    type WatchAgentsStream = ReceiverStream<Result<WatchAgentsResponse, Status>>;
+
+    async fn watch_agents(
+        &self,
+        request: Request<WatchAgentsRequest>,
+    ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+        self.check_view()?;
+        let request = request.get_ref();
+        let selector = parse_selector("selector", &request.selector)?;
+        let updates = self.watches.start(selector, &request.position).await?;
+        Ok(Response::new(ReceiverStream::new(updates)))
     }
 }
 

@@ -119,7 +119,7 @@ pub(crate) fn assignment(assignment: &Assignment) -> v1::Assignment {
     }
 }
 
-fn time(at: Timestamp) -> WireTime {
+pub(crate) fn time(at: Timestamp) -> WireTime {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
     let nanos = i32::try_from(at.0 % 1000).unwrap_or(0) * 1_000_000;
     WireTime { seconds, nanos }

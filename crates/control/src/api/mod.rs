@@ -3,9 +3,9 @@
 mod agents;
 mod assignments;
 mod configs;
-mod convert;
-mod names;
-mod page;
+pub(crate) mod convert;
+pub(crate) mod names;
+pub(crate) mod page;
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::Limits;
 use crate::ledger::Ledger;
 use crate::reconcile::Decided;
 use crate::view::View;
+use crate::watch::Watches;
 
 /// What every service works with.
 #[derive(Debug, Clone)]
@@ -26,4 +27,5 @@ pub(crate) struct Api {
     pub(crate) ledger: Ledger,
     pub(crate) decided: Decided,
     pub(crate) bus: Client,
+    pub(crate) watches: Watches,
 }

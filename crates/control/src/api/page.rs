@@ -32,7 +32,7 @@ pub(crate) fn after<'a>(token: &'a str, query: &str) -> Result<Option<&'a str>, 
 }
 
 /// Tells queries apart, alike in every build: a list may go on at another control. FNV-1a.
-fn fingerprint(query: &str) -> u64 {
+pub(crate) fn fingerprint(query: &str) -> u64 {
     query.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -109,6 +109,163 @@ pub struct GetAgentRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAgentsRequest {
+    /// As in ListAgentsRequest.
+    #[prost(string, tag = "1")]
+    pub selector: ::prost::alloc::string::String,
+    /// A position received from a watch with the same selector: what came after it follows. Empty
+    /// starts with the agents as they are now.
+    #[prost(string, tag = "2")]
+    pub position: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchAgentsResponse {
+    #[prost(enumeration = "watch_agents_response::Change", tag = "1")]
+    pub change: i32,
+    /// The agent after the change; its `version` tells apart what was received before. A deleted
+    /// agent has only its names. Absent in SNAPSHOT_COMPLETE and BOOKMARK.
+    #[prost(message, optional, tag = "2")]
+    pub agent: ::core::option::Option<Agent>,
+    /// What happened to the agent. Only in ADDED, MODIFIED and REMOVED.
+    #[prost(enumeration = "watch_agents_response::Event", repeated, tag = "3")]
+    pub events: ::prost::alloc::vec::Vec<i32>,
+    /// When it happened.
+    #[prost(message, optional, tag = "4")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where to go on after this message. Empty in SNAPSHOT.
+    #[prost(string, tag = "5")]
+    pub position: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `WatchAgentsResponse`.
+pub mod watch_agents_response {
+    /// What a message means to who holds everything sent before it.
+    ///
+    /// A watch that was resumed does not know what its caller holds. Where an agent has described
+    /// itself anew since, it may be ADDED though held before, or REMOVED though never held.
+    ///
+    /// An agent whose gateway fell silent is shown as disconnected, but nothing is sent for it until
+    /// its record changes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Change {
+        Unspecified = 0,
+        /// It matches, at the start.
+        Snapshot = 1,
+        /// All that matched at the start was sent; changes follow.
+        SnapshotComplete = 2,
+        /// It matches from now on.
+        Added = 3,
+        /// It matches as before, and changed.
+        Modified = 4,
+        /// It does not match any more, or was deleted.
+        Removed = 5,
+        /// Nothing that matches changed up to this position. Sent every few seconds.
+        Bookmark = 6,
+    }
+    impl Change {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CHANGE_UNSPECIFIED",
+                Self::Snapshot => "SNAPSHOT",
+                Self::SnapshotComplete => "SNAPSHOT_COMPLETE",
+                Self::Added => "ADDED",
+                Self::Modified => "MODIFIED",
+                Self::Removed => "REMOVED",
+                Self::Bookmark => "BOOKMARK",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+                "SNAPSHOT" => Some(Self::Snapshot),
+                "SNAPSHOT_COMPLETE" => Some(Self::SnapshotComplete),
+                "ADDED" => Some(Self::Added),
+                "MODIFIED" => Some(Self::Modified),
+                "REMOVED" => Some(Self::Removed),
+                "BOOKMARK" => Some(Self::Bookmark),
+                _ => None,
+            }
+        }
+    }
+    /// A fact about an agent.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Event {
+        Unspecified = 0,
+        Appeared = 1,
+        Connected = 2,
+        Disconnected = 3,
+        DescriptionChanged = 4,
+        CapabilitiesChanged = 5,
+        HealthChanged = 6,
+        EffectiveConfigChanged = 7,
+        ConfigStatusChanged = 8,
+        PackagesChanged = 9,
+        CustomCapabilitiesChanged = 10,
+        ComponentsChanged = 11,
+        ConnectionSettingsStatusChanged = 12,
+        OfferChanged = 13,
+        ConfigDelivered = 14,
+        FullStateRequested = 15,
+        DuplicateDetected = 16,
+    }
+    impl Event {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "EVENT_UNSPECIFIED",
+                Self::Appeared => "APPEARED",
+                Self::Connected => "CONNECTED",
+                Self::Disconnected => "DISCONNECTED",
+                Self::DescriptionChanged => "DESCRIPTION_CHANGED",
+                Self::CapabilitiesChanged => "CAPABILITIES_CHANGED",
+                Self::HealthChanged => "HEALTH_CHANGED",
+                Self::EffectiveConfigChanged => "EFFECTIVE_CONFIG_CHANGED",
+                Self::ConfigStatusChanged => "CONFIG_STATUS_CHANGED",
+                Self::PackagesChanged => "PACKAGES_CHANGED",
+                Self::CustomCapabilitiesChanged => "CUSTOM_CAPABILITIES_CHANGED",
+                Self::ComponentsChanged => "COMPONENTS_CHANGED",
+                Self::ConnectionSettingsStatusChanged => "CONNECTION_SETTINGS_STATUS_CHANGED",
+                Self::OfferChanged => "OFFER_CHANGED",
+                Self::ConfigDelivered => "CONFIG_DELIVERED",
+                Self::FullStateRequested => "FULL_STATE_REQUESTED",
+                Self::DuplicateDetected => "DUPLICATE_DETECTED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "EVENT_UNSPECIFIED" => Some(Self::Unspecified),
+                "APPEARED" => Some(Self::Appeared),
+                "CONNECTED" => Some(Self::Connected),
+                "DISCONNECTED" => Some(Self::Disconnected),
+                "DESCRIPTION_CHANGED" => Some(Self::DescriptionChanged),
+                "CAPABILITIES_CHANGED" => Some(Self::CapabilitiesChanged),
+                "HEALTH_CHANGED" => Some(Self::HealthChanged),
+                "EFFECTIVE_CONFIG_CHANGED" => Some(Self::EffectiveConfigChanged),
+                "CONFIG_STATUS_CHANGED" => Some(Self::ConfigStatusChanged),
+                "PACKAGES_CHANGED" => Some(Self::PackagesChanged),
+                "CUSTOM_CAPABILITIES_CHANGED" => Some(Self::CustomCapabilitiesChanged),
+                "COMPONENTS_CHANGED" => Some(Self::ComponentsChanged),
+                "CONNECTION_SETTINGS_STATUS_CHANGED" => Some(Self::ConnectionSettingsStatusChanged),
+                "OFFER_CHANGED" => Some(Self::OfferChanged),
+                "CONFIG_DELIVERED" => Some(Self::ConfigDelivered),
+                "FULL_STATE_REQUESTED" => Some(Self::FullStateRequested),
+                "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
+                _ => None,
+            }
+        }
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Config {
     /// `configs/{config}`.
@@ -425,6 +582,30 @@ pub mod agents_client {
             req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "GetAgent"));
             self.inner.unary(req, path, codec).await
         }
+        /// Sends the agents that match, then every change of them in the order of the event log, until
+        /// the caller or the server ends it.
+        ///
+        /// Ends with OUT_OF_RANGE if the log no longer holds the position asked for: watch again without
+        /// one. Ends with ABORTED if the caller does not keep up, and with UNAVAILABLE if the server stops
+        /// or loses the log: watch again from the last position received. RESOURCE_EXHAUSTED means that
+        /// too many watch already.
+        pub async fn watch_agents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchAgentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchAgentsResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Agents/WatchAgents");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "WatchAgents"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -450,6 +631,22 @@ pub mod agents_server {
             &self,
             request: tonic::Request<super::GetAgentRequest>,
         ) -> std::result::Result<tonic::Response<super::Agent>, tonic::Status>;
+        /// Server streaming response type for the WatchAgents method.
+        type WatchAgentsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchAgentsResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Sends the agents that match, then every change of them in the order of the event log, until
+        /// the caller or the server ends it.
+        ///
+        /// Ends with OUT_OF_RANGE if the log no longer holds the position asked for: watch again without
+        /// one. Ends with ABORTED if the caller does not keep up, and with UNAVAILABLE if the server stops
+        /// or loses the log: watch again from the last position received. RESOURCE_EXHAUSTED means that
+        /// too many watch already.
+        async fn watch_agents(
+            &self,
+            request: tonic::Request<super::WatchAgentsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchAgentsStream>, tonic::Status>;
     }
     /// The agents of the fleet, as they last reported.
     #[derive(Debug)]
@@ -597,6 +794,48 @@ pub mod agents_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Agents/WatchAgents" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchAgentsSvc<T: Agents>(pub Arc<T>);
+                    impl<T: Agents> tonic::server::ServerStreamingService<super::WatchAgentsRequest>
+                        for WatchAgentsSvc<T>
+                    {
+                        type Response = super::WatchAgentsResponse;
+                        type ResponseStream = T::WatchAgentsStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchAgentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Agents>::watch_agents(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchAgentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -81,7 +81,7 @@ impl Feed {
             }
         }
         tracing::info!(agents = agents.len(), took = ?start.elapsed(), "fleet read");
-        self.view.replace(agents);
+        self.view.replace(agents, position);
         metrics::histogram!("muster_control_snapshot_seconds")
             .record(start.elapsed().as_secs_f64());
         Ok(position)
@@ -136,6 +136,7 @@ impl Feed {
                 Some(false) => "old",
                 None => "unreadable",
             };
+            self.view.reached(*next);
             metrics::counter!("muster_control_events_total", "applied" => applied).increment(1);
         }
         Ok(())

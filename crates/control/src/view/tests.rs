@@ -38,7 +38,7 @@ fn show(view: &View, byte: u8) -> Option<Shown> {
 fn view() -> (View, Arc<Hand>) {
     let clock = Arc::new(Hand::default());
     let view = View::new(Limits::default(), clock.clone());
-    view.replace(BTreeMap::new());
+    view.replace(BTreeMap::new(), Position(1));
     (view, clock)
 }
 
@@ -75,7 +75,7 @@ fn a_gateway_just_met_has_a_lease_and_a_dead_one_none() {
     clock.0.store(70_001, Ordering::Relaxed);
     view.apply(told(1, 2, Some(summary(Some("new")))));
     let entry = Entry { version: 2, summary: Arc::new(summary(Some("new"))), heard: Timestamp(0) };
-    view.replace([(uid(1), entry)].into());
+    view.replace([(uid(1), entry)].into(), Position(1));
     assert!(!connected(), "neither an event nor a snapshot revives it");
     assert!(!view.join(&uid(1), 2, summary(Some("new"))).connected);
     view.apply(told(1, 3, Some(summary(Some("newer")))));
@@ -94,7 +94,7 @@ fn a_snapshot_replaces_even_newer_versions_and_keeps_what_presence_said() {
     };
     view.heard(&v1::Presence { seen: vec![seen], ..Default::default() });
     let entry = Entry { version: 1, summary: Arc::new(summary(None)), heard: Timestamp(0) };
-    view.replace([(uid(1), entry)].into());
+    view.replace([(uid(1), entry)].into(), Position(1));
     let kept = show(&view, 1).unwrap().entry;
     assert_eq!((kept.version, kept.heard), (1, Timestamp(500)));
     assert!(show(&view, 2).is_none());

@@ -6,6 +6,7 @@ mod faults;
 mod fleet;
 mod intent;
 mod rig;
+mod watch;
 
 use std::sync::atomic::Ordering;
 

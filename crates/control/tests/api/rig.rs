@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{Client, InProcess, LogEntry};
+use bus::{Bus as _, Client, InProcess, LogEntry};
 use bytes::Bytes;
 use control::v1::ListAgentsRequest;
 use control::v1::agents_client::AgentsClient;
 use control::v1::assignments_client::AssignmentsClient;
 use control::v1::configs_client::ConfigsClient;
 use control::{Config, Control, Limits};
-use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Timestamp};
+use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::{AgentDescription, AnyValue, KeyValue, any_value::Value};
 use store::{
@@ -142,11 +142,30 @@ impl Rig {
 
     /// A control that is just starting.
     pub(crate) async fn start(records: Watched, limits: Limits) -> Self {
-        let clock = Arc::new(Time::default());
-        let raw = Arc::new(InProcess::default());
+        Self::over(Arc::default(), Arc::default(), records, Watched::default(), limits).await
+    }
+
+    /// Another control on what this one left behind.
+    pub(crate) async fn restart(mut self, limits: Limits) -> Self {
+        self.shutdown.cancel();
+        while let Some(served) = self.serving.join_next().await {
+            served.unwrap();
+        }
+        let Self { raw, clock, records, ledger, .. } = self;
+        let rig = Self::over(raw, clock, records, ledger, limits).await;
+        until("the view is ready", async || rig.control.ready()).await;
+        rig
+    }
+
+    async fn over(
+        raw: Arc<InProcess>,
+        clock: Arc<Time>,
+        records: Watched,
+        ledger: Watched,
+        limits: Limits,
+    ) -> Self {
         let bus = Client::new(raw.clone(), "test", "rig", clock.clone()).await.unwrap();
         let own = Client::new(raw.clone(), "test", "control", clock.clone()).await.unwrap();
-        let ledger = Watched::default();
         let (r, l) = (Arc::new(records.clone()), Arc::new(ledger.clone()));
         let control = Arc::new(Control::new(Config { limits }, own, r, l, clock.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -179,13 +198,24 @@ impl Rig {
 
     /// Commits a record and tells the log, as a worker does.
     pub(crate) async fn commit(&self, record: &AgentRecord) {
-        let version = put(&self.records, record).await;
-        let uid = record.instance_uid;
-        let summary = AgentSummary::from(record);
-        let payload = bus::event::encode(&uid, version, Timestamp(0), &[], &summary);
-        let entry = LogEntry { key: "00".to_owned(), id: format!("{uid}-{version}"), payload };
-        self.bus.append(vec![entry]).await.unwrap();
+        commit(&self.raw, &self.records, record, &[]).await;
     }
+}
+
+/// Commits a record and tells the log what happened. Returns the record's version.
+pub(crate) async fn commit(
+    log: &InProcess,
+    records: &Watched,
+    record: &AgentRecord,
+    events: &[Event],
+) -> u64 {
+    let version = put(records, record).await;
+    let uid = record.instance_uid;
+    let summary = AgentSummary::from(record);
+    let payload = bus::event::encode(&uid, version, Timestamp(0), events, &summary);
+    let entry = LogEntry { key: "00".to_owned(), id: format!("{uid}-{version}"), payload };
+    log.append(vec![entry]).await.unwrap();
+    version
 }
 
 /// Stores a record and returns its version.

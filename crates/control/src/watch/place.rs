@@ -1,0 +1,60 @@
+//! Where a watch is, as a text that watchers keep and bring back.
+
+use bus::Position;
+use model::selector::Selector;
+
+use crate::Error;
+use crate::api::page::fingerprint;
+
+/// A place in one event log, for one selector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Which log.
+    pub(super) log: u64,
+    selector: u64,
+    /// Where it goes on.
+    pub(super) next: Position,
+}
+
+impl Place {
+    pub(super) fn new(log: u64, selector: &Selector, next: Position) -> Self {
+        Self { log, selector: fingerprint(selector.as_str()), next }
+    }
+
+    /// Reads what [`text`](Self::text) wrote.
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+        let mut parts = text.split('.');
+        let mut hex = || parts.next().and_then(|part| u64::from_str_radix(part, 16).ok());
+        match (hex(), hex(), hex(), parts.next()) {
+            (Some(log), Some(selector), Some(next), None) => {
+                Ok(Self { log, selector, next: Position(next) })
+            }
+            _ => Err(Error::invalid("position", "is not one that was handed out")),
+        }
+    }
+
+    /// Whether it was handed out for this selector.
+    pub(super) fn is_of(&self, selector: &Selector) -> bool {
+        self.selector == fingerprint(selector.as_str())
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{:x}.{:x}.{:x}", self.log, self.selector, self.next.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_found_again_for_its_own_selector() {
+        let (prod, dev) = (Selector::parse("env=prod").unwrap(), Selector::parse("env=dev"));
+        let place = Place::new(u64::MAX, &prod, Position(77));
+        assert_eq!(Place::parse(&place.text()), Ok(place));
+        assert!(place.is_of(&prod) && !place.is_of(&dev.unwrap()));
+        for bad in ["x", "1.2", "1.2.3.4", "1.2.z", "1..3"] {
+            assert!(Place::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
