@@ -85,6 +85,7 @@ mod tests {
             "muster agents --server http://h:1 list -o json -l env=prod",
             "muster agents list -o json --server http://h:1 --timeout 3",
             "muster agents get 018bcfe5-6800-7007-8707-070707070707",
+            "muster agents watch -l env=prod -o json --from 1.2.3",
             "muster config apply collector -f a.yaml -f b=b.json",
             "muster assign set all -l app=x --config collector@3 --priority -1",
             "muster demo --agents 3 --opamp-listen 127.0.0.1:0",

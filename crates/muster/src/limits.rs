@@ -21,6 +21,12 @@ pub(crate) const SPANS_FLUSH: Duration = Duration::from_secs(3);
 pub(crate) const CALL_SECS: u64 = 10;
 /// How long the command line tries to reach the server.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+/// How long a watch may hear nothing before it connects anew: the server speaks every 10 s.
+pub(crate) const WATCH_SILENCE: Duration = Duration::from_secs(35);
+/// First pause before a watch connects anew; doubled each time.
+pub(crate) const WATCH_RETRY_MIN: Duration = Duration::from_millis(250);
+/// Longest of these pauses.
+pub(crate) const WATCH_RETRY_MAX: Duration = Duration::from_secs(5);
 /// Agents asked for at once: the most the server sends in one page.
 pub(crate) const PAGE_SIZE: i32 = 1000;
 /// Largest answer the command line takes: an agent with everything it reported.

@@ -13,6 +13,8 @@ use crate::exit::Failure;
 use crate::limits;
 use crate::serve::seams::SystemClock;
 
+mod watch;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -28,6 +30,18 @@ enum Verb {
         /// Which agents, as `service.name=otelcol,env in (prod,staging),!canary`
         #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "")]
         selector: String,
+    },
+    /// Show agents and every change of them, until interrupted
+    ///
+    /// Goes on where it was when the server comes back. With `-o json`, one object per line. The
+    /// timeout is for reaching the server.
+    Watch {
+        /// Which agents, as `service.name=otelcol,env in (prod,staging),!canary`
+        #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "")]
+        selector: String,
+        /// Only what came after a position that an earlier watch of the same agents printed
+        #[arg(long, value_name = "POSITION", default_value = "")]
+        from: String,
     },
     /// Show one agent with everything it reported
     Get {
@@ -47,6 +61,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
                 Format::Table => table(&agents, SystemClock::unix_ms()),
             })
         }
+        Verb::Watch { selector, from } => watch::run(&args.client, &selector, from).await,
         Verb::Get { uid } => {
             let uid: InstanceUid =
                 uid.parse().map_err(|error| Failure::usage(format!("{error}")))?;

@@ -56,7 +56,7 @@ pub(super) fn answer<T>(answer: Result<tonic::Response<T>, Status>) -> anyhow::R
 }
 
 /// A gRPC status as a person reads it.
-fn explain(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
     let Some(status) = error.downcast_ref::<Status>() else {
         return error;
     };

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use control::v1::{Agent, Assignment, Config, ConfigRevision, ConfigStatus, ConnectionStatus};
+use control::v1::{
+    Agent, Assignment, Config, ConfigRevision, ConfigStatus, ConnectionStatus, WatchAgentsResponse,
+};
 use opamp::v1::any_value::Value as Any;
 use opamp::v1::{AgentConfigFile, AnyValue, ComponentHealth, KeyValue};
 use serde_json::{Map, Value, json};
@@ -46,6 +48,17 @@ pub(super) fn agent(agent: &Agent) -> Value {
         value["report"] = self::report(report);
     }
     value
+}
+
+/// What a watch says.
+pub(super) fn watched(message: &WatchAgentsResponse) -> Value {
+    json!({
+        "change": message.change().as_str_name(),
+        "events": message.events().map(|event| event.as_str_name()).collect::<Vec<_>>(),
+        "time": time(message.event_time.as_ref()),
+        "position": text(&message.position),
+        "agent": message.agent.as_ref().map(agent),
+    })
 }
 
 /// A config with its revisions.

@@ -66,12 +66,23 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<String> {
 
 /// Prints, and takes it quietly when the reader has gone (`muster agents list | head`).
 pub(crate) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    write(text).map(drop)
+}
+
+/// Prints, and says whether somebody still reads.
+pub(super) fn write(text: impl AsRef<[u8]>) -> anyhow::Result<bool> {
     let mut stdout = std::io::stdout().lock();
     let printed = stdout.write_all(text.as_ref()).and_then(|()| stdout.flush());
     match printed {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        printed => Ok(printed?),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        printed => Ok(printed.map(|()| true)?),
     }
+}
+
+/// A word to the person at the terminal, beside what is printed.
+#[expect(clippy::print_stderr, reason = "the command line's own voice")]
+pub(super) fn note(text: &str) {
+    eprintln!("{text}");
 }
 
 #[cfg(test)]

@@ -2,7 +2,14 @@
 
 use std::process::Command;
 
-use crate::process::{Server, run, stderr};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use opamp::Message as _;
+use opamp::v1::{AgentDescription, AgentToServer};
+use serde_json::Value;
+
+use crate::process::{LIMIT, Server, run, signal, stderr};
 
 #[test]
 fn roles_of_a_cluster_work_together() {
@@ -32,6 +39,73 @@ fn roles_of_a_cluster_work_together() {
         process.signal("TERM");
         assert_eq!(process.ended().code(), Some(0));
     }
+}
+
+/// One poll of a new agent, answered.
+fn poll(gateway: &Server, uid: [u8; 16]) {
+    let report = AgentToServer {
+        instance_uid: uid.to_vec(),
+        agent_description: Some(AgentDescription::default()),
+        capabilities: 1,
+        ..Default::default()
+    };
+    let body = report.encode_to_vec();
+    let address = gateway.opamp.strip_prefix("ws://").unwrap();
+    let (address, path) = address.split_once('/').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let head = format!(
+        "POST /{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
+         Content-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn a_watch_goes_on_at_another_control() {
+    let nats = services::Server::nats().unwrap();
+    let redis = services::Server::redis().unwrap();
+    let (bus, store) = (nats.url(), redis.url());
+    let role = |name: &str| {
+        let stores = ["--store", &store, "--ledger", &store];
+        let line = ["serve", "--role", name, "--bus", &bus, "--log-level", "error"];
+        let stores = if name == "gateway" { &[][..] } else { &stores[..] };
+        let server = Server::start(&[&line[..], stores].concat());
+        server.wait_ready();
+        server
+    };
+    let (_worker, gateway, first) = (role("fleet-state"), role("gateway"), role("control"));
+    poll(&gateway, [1; 16]);
+    let watched = |control: &Server, from: &str, change: &str, uid: u8| {
+        let line = ["agents", "watch", "-o", "json", "--from", from];
+        let (mut watch, lines) = control.following(&line);
+        let uid = format!("{uid:02x}");
+        let position = loop {
+            let line = lines.recv_timeout(LIMIT).expect("a change in time");
+            let said: Value = serde_json::from_str(&line).unwrap();
+            assert!(from.is_empty() || said["change"] == change, "nothing comes before: {said}");
+            let whose = said["agent"]["instance_uid"].as_str().unwrap_or_default();
+            if said["change"] == change && whose.starts_with(&uid) | whose.is_empty() {
+                break said["position"].as_str().unwrap().to_owned();
+            }
+        };
+        signal(&watch, "INT");
+        assert_eq!(watch.wait().unwrap().code(), Some(0));
+        position
+    };
+    let position = watched(&first, "", "SNAPSHOT_COMPLETE", 0);
+    first.signal("KILL");
+    first.ended();
+    poll(&gateway, [2; 16]);
+    poll(&gateway, [3; 16]);
+    let second = role("control");
+    let position = watched(&second, &position, "ADDED", 2);
+    watched(&second, &position, "ADDED", 3);
 }
 
 #[test]

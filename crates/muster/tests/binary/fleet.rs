@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::process::{Server, stderr, stdout, wait};
+use crate::process::{LIMIT, Server, signal, stderr, stdout, wait};
 
 const AGENTS: usize = 5;
 
@@ -80,6 +80,37 @@ fn an_assigned_config_reaches_every_agent_and_survives_a_crash() {
     wait_for_agents(&server, "back", |agent| connected(agent) && applied(agent, "collector@1"));
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_watch_shows_what_happens_until_it_is_interrupted() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = demo(data.path());
+    let agents = wait_for_agents(&server, "connected", connected);
+    let uid = &agents[0]["instance_uid"];
+    let (mut watch, lines) = server.following(&["agents", "watch", "-o", "json"]);
+    let until = |what: &str, holds: &dyn Fn(&Value) -> bool| loop {
+        let line = lines.recv_timeout(LIMIT).expect(what);
+        let value: Value = serde_json::from_str(&line).expect("an object per line");
+        if holds(&value) {
+            break;
+        }
+    };
+    until("it is there", &|said| said["agent"]["instance_uid"] == *uid);
+    until("all are", &|said| said["change"] == "SNAPSHOT_COMPLETE");
+    let file = write_config(files.path(), "receivers: {}\n");
+    server.ok(&["config", "apply", "collector", "-f", &file]);
+    server.ok(&["assign", "set", "all", "-l", "", "--config", "collector"]);
+    until("its config is applied", &|said| {
+        let agent = &said["agent"];
+        said["change"] == "MODIFIED"
+            && agent["instance_uid"] == *uid
+            && applied(agent, "collector@1")
+            && said["events"].as_array().unwrap().contains(&"CONFIG_STATUS_CHANGED".into())
+    });
+    signal(&watch, "INT");
+    let ended = wait("end", || watch.try_wait().unwrap().ok_or("still running"));
+    assert_eq!(ended.code(), Some(0));
 }
 
 #[test]

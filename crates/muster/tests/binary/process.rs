@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long anything may take here; far more than it takes.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running server. Killed when dropped.
@@ -110,6 +110,14 @@ impl Server {
         run(arguments.iter().copied().chain(["--server", &self.control]))
     }
 
+    /// Starts a client command that goes on, and reads its lines.
+    pub(crate) fn following(&self, arguments: &[&str]) -> (Child, mpsc::Receiver<String>) {
+        let mut command = muster(arguments.iter().copied().chain(["--server", &self.control]));
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = read_lines(&mut child);
+        (child, lines)
+    }
+
     /// The fleet as `muster agents list -o json` shows it.
     pub(crate) fn agents(&self) -> Vec<serde_json::Value> {
         serde_json::from_str(&self.ok(&["agents", "list", "-o", "json"])).unwrap()
@@ -117,9 +125,7 @@ impl Server {
 
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     /// Waits for its end.
@@ -133,6 +139,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal by name.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &pid]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// Tries until it works, with a deadline.
