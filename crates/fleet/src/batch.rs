@@ -25,6 +25,10 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Batches in hand.
     pub(crate) batches: Arc<Semaphore>,
+    /// Reassessments in hand.
+    pub(crate) reassessments: Arc<Semaphore>,
+    /// Contested claims in hand.
+    pub(crate) contests: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -32,10 +36,14 @@ impl Shared {
     /// Takes reports until told to stop.
     pub(crate) async fn reports(self, mut inbox: Inbox<v1::Report>) {
         while let Some((batch, permit)) = self.next_batch(&mut inbox).await {
-            let engine = self.engine.clone();
+            let (engine, contests) = (self.engine.clone(), self.contests.clone());
             self.tasks.spawn(async move {
-                reports(&engine, batch).await;
+                let contested = reports(&engine, batch).await;
                 drop(permit);
+                if !contested.is_empty() {
+                    let _permit = contests.acquire().await;
+                    settle(&engine, probe(&engine, contested).await, false).await;
+                }
             });
         }
     }
@@ -54,7 +62,7 @@ impl Shared {
     /// Takes agents to reassess until told to stop. One message is a batch already.
     pub(crate) async fn reassessments(self, mut inbox: Inbox<v1::Reassess>) {
         while let Some(received) = self.next(&mut inbox).await {
-            let Ok(permit) = self.batches.clone().acquire_owned().await else {
+            let Ok(permit) = self.reassessments.clone().acquire_owned().await else {
                 return;
             };
             let engine = self.engine.clone();
@@ -147,7 +155,11 @@ struct Pending {
     responder: Responder,
 }
 
-async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) {
+/// A claim of an agent that a session at this gateway holds in this epoch.
+type Contested = (Pending, GatewayId, u64);
+
+/// Works on a batch; returns the claims that cannot be decided without asking somebody.
+async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) -> Vec<Contested> {
     let span = tracing::info_span!("reports", batch = batch.len());
     if let Some(first) = batch.first() {
         first.parent(&span);
@@ -167,18 +179,15 @@ async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) {
             }
         }
         metrics::counter!("muster_fleet_reports_total").increment(pending.len() as u64);
-        let contested = settle(engine, pending, true).await;
-        if !contested.is_empty() {
-            settle(engine, contested, false).await;
-        }
+        settle(engine, pending, true).await
     }
     .instrument(span)
-    .await;
+    .await
 }
 
-/// Applies reports and answers them. Claims of agents that somebody else holds are returned with
-/// what that holder's gateway says, unless this is their second time.
-async fn settle(engine: &Engine, pending: Vec<Pending>, first: bool) -> Vec<Pending> {
+/// Applies reports and answers them. Claims of agents that somebody else holds are returned,
+/// unless this is their second time.
+async fn settle(engine: &Engine, pending: Vec<Pending>, first: bool) -> Vec<Contested> {
     let (mut jobs, mut rest) = (Vec::new(), Vec::new());
     for Pending { job, poll, responder } in pending {
         jobs.push(job);
@@ -203,11 +212,11 @@ async fn settle(engine: &Engine, pending: Vec<Pending>, first: bool) -> Vec<Pend
         }
     }
     applied.announcement.settle(&engine.bus, &*engine.records).await;
-    probe(engine, contested).await
+    contested
 }
 
 /// Asks the gateways of sessions whose agents are claimed by others whether they are alive.
-async fn probe(engine: &Engine, contested: Vec<(Pending, GatewayId, u64)>) -> Vec<Pending> {
+async fn probe(engine: &Engine, contested: Vec<Contested>) -> Vec<Pending> {
     let asks = contested.into_iter().map(async |(mut pending, gateway, epoch)| {
         let instance_uid = pending.job.uid.as_bytes().to_vec().into();
         let probe = gateway_request::Request::Probe(v1::Probe { instance_uid, epoch });

@@ -10,6 +10,10 @@ pub struct Limits {
     pub batch_max: usize,
     /// Batches worked on at once, so that one waits for the store while another decodes.
     pub batches_max: usize,
+    /// Reassessments worked on at once. They wait for gateways, and must not keep reports waiting.
+    pub reassessments_max: usize,
+    /// Batches of contested claims worked on at once. They wait for pongs.
+    pub contests_max: usize,
     /// Messages of one kind waiting to be taken. Beyond it they are dropped, and their gateways
     /// ask again.
     pub inbox_max: usize,
@@ -37,6 +41,8 @@ impl Default for Limits {
         Self {
             batch_max: 128,
             batches_max: 4,
+            reassessments_max: 4,
+            contests_max: 64,
             inbox_max: 8192,
             conflicts_max: 8,
             deliver_timeout: Duration::from_secs(5),

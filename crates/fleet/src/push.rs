@@ -41,14 +41,16 @@ impl Engine {
                 Err(_) => answer.failed += 1,
             }
         }
-        let mut pushed = Vec::new();
-        for ((gateway, hash), targets) in deliveries {
-            match self.deliver(gateway.clone(), hash, &targets).await {
-                Ok(sent) => pushed.extend(sent),
+        let deliveries = deliveries.into_iter().map(async |((gateway, hash), targets)| {
+            let delivered = self.deliver(gateway.clone(), hash, &targets).await;
+            delivered.unwrap_or_else(|error| {
                 // Who was not reached is told when it speaks, or by the next reconciliation.
-                Err(error) => tracing::debug!(%gateway, %error, "offers not delivered"),
-            }
-        }
+                tracing::debug!(%gateway, %error, "offers not delivered");
+                Vec::new()
+            })
+        });
+        let pushed: Vec<Job> =
+            futures_util::future::join_all(deliveries).await.into_iter().flatten().collect();
         answer.sent = count(pushed.len());
         announcements.push(self.apply(&pushed).await.announcement);
         (answer, announcements)

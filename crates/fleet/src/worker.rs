@@ -67,6 +67,8 @@ impl Worker {
             engine: self.engine.clone(),
             tasks: tasks.clone(),
             batches: Arc::new(Semaphore::new(limits.batches_max)),
+            reassessments: Arc::new(Semaphore::new(limits.reassessments_max)),
+            contests: Arc::new(Semaphore::new(limits.contests_max)),
             shutdown: shutdown.clone(),
         };
         // The assignments first: a worker that does not know them offers nothing.

@@ -190,3 +190,34 @@ async fn workers_that_race_for_one_record_lose_no_update() {
     epochs.sort_unstable();
     assert_eq!(epochs, (1..=20).collect::<Vec<_>>(), "each claim has an epoch of its own");
 }
+
+#[tokio::test]
+async fn a_gateway_that_does_not_answer_keeps_no_report_waiting() {
+    let rig = Rig::new().await;
+    let deaf = bus::Subject::Gateway(model::GatewayId::new("deaf"));
+    let _inbox = rig.bus.subscribe::<bus::v1::GatewayRequest>(&deaf, 64).await.unwrap();
+    for uid in 1..=8 {
+        rig.accepted(claim("deaf", uid, &hello(uid, 0))).await;
+    }
+    rig.assign("a: 1", true).await;
+    // Eight deliveries that nobody confirms, and eight claims of agents that nobody vouches for.
+    let stuck = (1..=8_u8).map(async |uid| {
+        let instance_uids = vec![vec![uid; 16].into()];
+        let ask = bus::v1::Reassess { instance_uids, decision: 1 };
+        let pushed = rig.bus.request(&bus::Subject::Reassess, &ask, PATIENCE * 4);
+        let claimed = claim("other", 100 + uid, &bare(uid, 1));
+        let claimed = rig.bus.request(&bus::Subject::Report, &claimed, PATIENCE * 4);
+        tokio::join!(pushed, claimed)
+    });
+    let meanwhile = async {
+        for uid in 20..60 {
+            let answered = rig.accepted(claim("gw", uid, &hello(uid, 0)));
+            tokio::time::timeout(Duration::from_secs(1), answered).await.expect("at once");
+        }
+    };
+    let (stuck, ()) = tokio::join!(futures_util::future::join_all(stuck), meanwhile);
+    for (pushed, claimed) in stuck {
+        assert_eq!(pushed.unwrap().sent, 0);
+        assert!(claimed.is_ok(), "the newcomer takes over");
+    }
+}
