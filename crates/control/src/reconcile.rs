@@ -112,8 +112,6 @@ impl Reconciler {
         inbox.inspect_err(|error| tracing::warn!(%error, "others' decisions go unheard")).ok()
     }
 
-    /// Tells workers and other controls. The decision stands; unheard, they find it by time.
-
     /// One look at the fleet. A look at `everyone` also takes in those who were told and stay
     /// silent: what they were told may have been lost.
     async fn look(&self, everyone: bool, newer: &watch::Receiver<u64>) -> Result<Look, Error> {

@@ -86,7 +86,7 @@ pub(super) fn outstanding(record: &AgentRecord) -> Option<&RevisionRef> {
 }
 
 /// The offer, if the agent takes remote config and has not failed on this one.
-fn acceptable(record: &AgentRecord) -> Option<&RevisionRef> {
+pub(super) fn acceptable(record: &AgentRecord) -> Option<&RevisionRef> {
     let offered = record.offered.config.as_ref()?;
     let takes = record.can(AgentCapabilities::AcceptsRemoteConfig);
     (takes && !record.failed.contains(&offered.hash)).then_some(offered)

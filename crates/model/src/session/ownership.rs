@@ -3,7 +3,7 @@
 use opamp::v1::ServerToAgentFlags;
 
 use crate::record::{AgentRecord, Owner, RECENT_SESSIONS_MAX};
-use crate::session::{Context, Outcome, Reply, Rival, identification};
+use crate::session::{Context, Outcome, Reply, Rival, identification, offer};
 
 /// New uids given to newcomers of one uid before they are left alone: some clients adopt none.
 const DUPLICATE_TOLD_MAX: u32 = 3;
@@ -91,9 +91,8 @@ fn again(record: &AgentRecord) -> Reply {
     } else {
         ServerToAgentFlags::Unspecified
     };
-    let (offered, delivered) = (&record.offered.config, &record.delivered);
-    let offer = offered.as_ref().filter(|offered| {
-        delivered.as_ref().is_some_and(|delivered| {
+    let offer = offer::acceptable(record).filter(|offered| {
+        record.delivered.as_ref().is_some_and(|delivered| {
             delivered.hash == offered.hash
                 && (delivered.epoch, delivered.n) == (record.epoch, record.n)
         })
