@@ -172,8 +172,9 @@ async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) -> Vec<Conte
                 metrics::counter!("muster_fleet_expired_total").increment(1);
                 continue;
             }
+            let deadline = received.deadline;
             let (report, responder) = received.split();
-            match engine.understand(report).await {
+            match engine.understand(report, deadline).await {
                 Ok(Understood { job, poll }) => pending.push(Pending { job, poll, responder }),
                 Err(answer) => responder.send(&answer).await,
             }
@@ -282,7 +283,7 @@ async fn closes(engine: &Engine, batch: Vec<Received<v1::Close>>) {
             continue;
         };
         let (epoch, answered) = (close.epoch, close.answered_sequence_num);
-        jobs.push(Job { uid, what: What::Close { owner, epoch, answered } });
+        jobs.push(Job { uid, what: What::Close { owner, epoch, answered }, deadline: None });
         responders.push(responder);
     }
     let applied = engine.apply(&jobs).await;

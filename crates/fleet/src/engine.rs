@@ -23,6 +23,8 @@ use crate::{Error, Limits};
 pub(crate) struct Job {
     pub(crate) uid: InstanceUid,
     pub(crate) what: What,
+    /// When whoever asked gives up, and maybe asks again: from then on it must not happen.
+    pub(crate) deadline: Option<Timestamp>,
 }
 
 /// A session input that owns what it needs.
@@ -122,7 +124,8 @@ impl Engine {
         announcement: &mut Announcement,
     ) -> Result<(), Error> {
         let now = self.clock.now();
-        let agents = self.load(jobs, open, results, now).await?;
+        let mut agents = self.load(jobs, open, results, now).await?;
+        self.drop_late(jobs, &mut agents, results);
         let newest = agents.values().map(|agent| agent.loaded.record.offered.decision).max();
         // Somebody decided on a newer intent than is known here. If it cannot be read now, the
         // step leaves those offers alone.
@@ -213,6 +216,26 @@ impl Engine {
         left_behind.publish(&self.bus).await?;
         self.load_presence(jobs, &mut agents).await?;
         Ok(agents)
+    }
+
+    /// Gives up on jobs whose askers did so while the store was being read.
+    fn drop_late(
+        &self,
+        jobs: &[Job],
+        agents: &mut BTreeMap<InstanceUid, Agent>,
+        results: &mut [Option<Result<Done, Error>>],
+    ) {
+        let now = self.clock.now();
+        for agent in agents.values_mut() {
+            agent.jobs.retain(|index| {
+                let late = jobs[*index].deadline.is_some_and(|deadline| now > deadline);
+                if late {
+                    metrics::counter!("muster_fleet_expired_total").increment(1);
+                    results[*index] = Some(Err(Error::TooLate(jobs[*index].uid)));
+                }
+                !late
+            });
+        }
     }
 
     /// Who reports without a session to vouch for its numbers is compared with presence.

@@ -9,6 +9,9 @@ pub enum Error {
     /// The bus is away, or what came over it makes no sense.
     #[error(transparent)]
     Bus(#[from] bus::Error),
+    /// Nobody waits for it any more.
+    #[error("the report of {0} took longer than its gateway waits")]
+    TooLate(opamp::InstanceUid),
     /// The record kept changing under the worker. Ask again.
     #[error("{0} changed too often while it was being written")]
     Contended(opamp::InstanceUid),

@@ -24,7 +24,8 @@ impl Engine {
     pub(crate) async fn reassess(&self, ask: &Reassess) -> (ReassessReply, Vec<Announcement>) {
         let mut answer = ReassessReply::default();
         let uids = ask.instance_uids.iter().filter_map(|uid| InstanceUid::try_from(&uid[..]).ok());
-        let jobs: Vec<Job> = uids.map(|uid| Job { uid, what: What::Assess }).collect();
+        let jobs: Vec<Job> =
+            uids.map(|uid| Job { uid, what: What::Assess, deadline: None }).collect();
         if self.ledger.catch_up(ask.decision).await.is_err() {
             answer.failed = count(jobs.len());
             return (answer, Vec::new());
@@ -81,7 +82,11 @@ impl Engine {
         let sent = |outcome: &i32| *outcome == i32::from(delivered::Outcome::Sent);
         let pushed = targets.iter().zip(&outcomes.outcomes).filter(|(_, outcome)| sent(outcome));
         Ok(pushed
-            .map(|((uid, epoch), _)| Job { uid: *uid, what: What::Pushed { epoch: *epoch, hash } })
+            .map(|((uid, epoch), _)| Job {
+                uid: *uid,
+                what: What::Pushed { epoch: *epoch, hash },
+                deadline: None,
+            })
             .collect())
     }
 }

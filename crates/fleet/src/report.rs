@@ -4,7 +4,7 @@ use bus::v1::{Report, ReportReply, Transport, report_reply};
 use bytes::Bytes;
 use model::record::Owner;
 use model::session::{self, Outcome, Rival};
-use model::{GatewayId, SessionId};
+use model::{GatewayId, SessionId, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
 use prost::Message as _;
@@ -23,7 +23,11 @@ pub(crate) struct Understood {
 
 impl Engine {
     /// Turns a report into a job, or answers it at once.
-    pub(crate) async fn understand(&self, report: Report) -> Result<Understood, ReportReply> {
+    pub(crate) async fn understand(
+        &self,
+        report: Report,
+        deadline: Option<Timestamp>,
+    ) -> Result<Understood, ReportReply> {
         let message = AgentToServer::decode(report.message)
             .map_err(|error| unavailable(&format!("message cannot be decoded: {error}")))?;
         let Ok(uid) = InstanceUid::try_from(&message.instance_uid[..]) else {
@@ -55,7 +59,7 @@ impl Engine {
                 },
             }
         };
-        Ok(Understood { job: Job { uid, what }, poll })
+        Ok(Understood { job: Job { uid, what, deadline }, poll })
     }
 
     /// A uid of another length can only ask for a proper one.

@@ -21,6 +21,8 @@ use crate::rig::{PATIENCE, Rig, bare, claim, hello, instance, until};
 struct Flaky {
     inner: Memory,
     away: Arc<AtomicBool>,
+    /// Reads take as long as it takes until this is rung.
+    hold: Option<Arc<tokio::sync::Notify>>,
 }
 
 impl Flaky {
@@ -36,6 +38,9 @@ impl Flaky {
 impl Store for Flaky {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error> {
         self.check()?;
+        if let Some(hold) = &self.hold {
+            hold.notified().await;
+        }
         self.inner.get(keys).await
     }
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
@@ -220,4 +225,28 @@ async fn a_gateway_that_does_not_answer_keeps_no_report_waiting() {
         assert_eq!(pushed.unwrap().sent, 0);
         assert!(claimed.is_ok(), "the newcomer takes over");
     }
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_does_not_happen() {
+    let mut rig = Rig::idle(Arc::new(InProcess::default())).await;
+    let hold = Arc::new(tokio::sync::Notify::new());
+    let slow = Flaky { inner: rig.records.clone(), hold: Some(hold.clone()), ..Flaky::default() };
+    rig.start_worker("w1", Arc::new(slow)).await;
+    let report = claim("gw", 1, &hello(1, 0));
+    let patience = Duration::from_millis(100);
+    let asked = rig.bus.request(&bus::Subject::Report, &report, patience).await;
+    assert!(matches!(asked, Err(bus::Error::TimedOut(_))), "{asked:?}");
+    rig.clock.0.fetch_add(1_000, Ordering::Relaxed);
+    hold.notify_one();
+    // The next report waits for the store too; its answer shows that the first one is over.
+    let (answered, ()) = tokio::join!(rig.accepted(claim("gw", 2, &hello(2, 0))), async {
+        until("the second one is answered", async || {
+            hold.notify_waiters();
+            rig.stored(2).await.is_some()
+        })
+        .await;
+    });
+    assert_eq!(answered.0, 1);
+    assert!(rig.stored(1).await.is_none());
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
-pub(crate) struct Time(AtomicU64);
+pub(crate) struct Time(pub(crate) AtomicU64);
 
 impl Clock for Time {
     fn now(&self) -> Timestamp {
