@@ -180,7 +180,7 @@ pub struct GetBlobReply {
     #[prost(bytes = "bytes", tag = "2")]
     pub body: ::prost::bytes::Bytes,
 }
-/// What control and workers ask of one gateway (subject gateway.<id>).
+/// What control and workers ask of one gateway (subject `gateway.ID`).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GatewayRequest {
     #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3")]
