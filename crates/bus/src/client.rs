@@ -30,9 +30,6 @@ impl Call for v1::IntentChanged {
 impl Call for v1::Reassess {
     type Reply = v1::ReassessReply;
 }
-impl Call for v1::GetBlob {
-    type Reply = v1::GetBlobReply;
-}
 impl Call for v1::GatewayRequest {
     type Reply = v1::GatewayReply;
 }

@@ -12,8 +12,6 @@ pub enum Subject {
     Close,
     /// Agents whose offers may have changed, to any one worker.
     Reassess,
-    /// Bodies by hash, from any one worker.
-    Blob,
     /// Signs of life, to whoever listens.
     Presence,
     /// The assignments changed, to whoever listens.
@@ -34,7 +32,6 @@ impl Subject {
             Self::Report => "fleet.report".to_owned(),
             Self::Close => "fleet.close".to_owned(),
             Self::Reassess => "fleet.reassess".to_owned(),
-            Self::Blob => "fleet.blob".to_owned(),
             Self::Presence => "presence".to_owned(),
             Self::Intent => "intent".to_owned(),
             Self::Gateway(id) => format!("gateway.{id}"),

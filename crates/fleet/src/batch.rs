@@ -81,20 +81,6 @@ impl Shared {
         }
     }
 
-    /// Answers gateways that lack a body.
-    pub(crate) async fn blobs(self, mut inbox: Inbox<v1::GetBlob>) {
-        while let Some(received) = self.next(&mut inbox).await {
-            let (ask, responder) = received.split();
-            let hash = model::ConfigHash::from_slice(&ask.hash);
-            let body = match hash {
-                Some(hash) => self.engine.ledger.body(&hash).await.ok().flatten(),
-                None => None,
-            };
-            let answer = v1::GetBlobReply { found: body.is_some(), body: body.unwrap_or_default() };
-            responder.send(&answer).await;
-        }
-    }
-
     /// Stores gateways' presence, one command per batch of theirs.
     pub(crate) async fn presence(self, mut inbox: Inbox<v1::Presence>) {
         while let Some(received) = self.next(&mut inbox).await {

@@ -105,11 +105,6 @@ impl Ledger {
         Ok(Some(offer))
     }
 
-    /// The body itself.
-    pub(crate) async fn body(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
-        Ok(self.store.get_blob(hash).await?)
-    }
-
     pub(crate) async fn ready(&self) -> Result<(), Error> {
         Ok(self.store.ready().await?)
     }

@@ -167,19 +167,6 @@ pub struct ReassessReply {
     #[prost(uint32, tag = "3")]
     pub failed: u32,
 }
-/// Asks a worker for a body by its hash (subject fleet.blob).
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetBlob {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub hash: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetBlobReply {
-    #[prost(bool, tag = "1")]
-    pub found: bool,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub body: ::prost::bytes::Bytes,
-}
 /// What control and workers ask of one gateway (subject `gateway.ID`).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GatewayRequest {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bus::v1::envelope::Body;
-use bus::v1::{Envelope, GetBlob, GetBlobReply, Parcel, Presence};
+use bus::v1::{Envelope, Parcel, Presence, Report};
 use bus::{Client, Error, Subject, WORKERS};
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::time::timeout;
 
 use crate::typed::clients;
+use crate::typed::{echo, echoed};
 use crate::{PATIENCE, Pair};
 
 /// More than one payload.
@@ -35,27 +36,27 @@ async fn holds_nothing(client: &Client) {
 
 pub(crate) async fn nothing_stays_behind_once_an_answer_was_fetched(pair: Pair) {
     let (a, b) = clients(&pair).await;
-    let mut inbox = b.join::<GetBlob>(&Subject::Blob, WORKERS, 8).await.unwrap();
+    let mut inbox = b.join::<Report>(&Subject::Report, WORKERS, 8).await.unwrap();
     let answering = async {
         let (asked, responder) = inbox.next().await.unwrap().split();
         assert!(a.held_bytes() > 0, "the asker holds it while it waits");
-        responder.send(&GetBlobReply { found: true, body: asked.hash }).await;
+        responder.send(&echo(asked.message)).await;
     };
-    let ask = GetBlob { hash: big() };
-    let (answer, ()) = tokio::join!(a.request(&Subject::Blob, &ask, PATIENCE), answering);
-    assert_eq!(answer.unwrap().body.len(), big().len());
+    let ask = Report { message: big(), ..Default::default() };
+    let (answer, ()) = tokio::join!(a.request(&Subject::Report, &ask, PATIENCE), answering);
+    assert_eq!(echoed(answer.unwrap()).len(), big().len());
     assert_eq!(a.held_bytes(), 0);
     holds_nothing(&b).await;
 }
 
 pub(crate) async fn a_question_nobody_waits_for_takes_its_parcel_along(pair: Pair) {
     let (a, b) = clients(&pair).await;
-    let mut inbox = b.subscribe::<GetBlob>(&Subject::Blob, 8).await.unwrap();
-    let ask = GetBlob { hash: big() };
+    let mut inbox = b.subscribe::<Report>(&Subject::Report, 8).await.unwrap();
+    let ask = Report { message: big(), ..Default::default() };
     tokio::select! {
         biased;
-        answered = a.request(&Subject::Blob, &ask, PATIENCE) => panic!("{answered:?}"),
-        received = inbox.next() => assert_eq!(received.unwrap().body.hash.len(), big().len()),
+        answered = a.request(&Subject::Report, &ask, PATIENCE) => panic!("{answered:?}"),
+        received = inbox.next() => assert_eq!(received.unwrap().body.message.len(), big().len()),
     }
     assert_eq!(a.held_bytes(), 0, "the request was dropped");
 }
@@ -89,12 +90,12 @@ pub(crate) async fn a_large_message_does_not_hold_up_small_ones(pair: Pair) {
 
 pub(crate) async fn an_answer_lost_on_its_way_is_silence(pair: Pair) {
     let (a, _) = clients(&pair).await;
-    let mut raw = pair.b.subscribe(&Subject::Blob.text("test"), None, 8).await.unwrap();
+    let mut raw = pair.b.subscribe(&Subject::Report.text("test"), None, 8).await.unwrap();
     let answering = async {
         let asked = timeout(PATIENCE, raw.next()).await.unwrap().unwrap();
         asked.reply.unwrap().send(lies_at("nobody")).await;
     };
-    let ask = GetBlob::default();
-    let (asked, ()) = tokio::join!(a.request(&Subject::Blob, &ask, PATIENCE), answering);
+    let ask = Report::default();
+    let (asked, ()) = tokio::join!(a.request(&Subject::Report, &ask, PATIENCE), answering);
     assert!(matches!(asked, Err(Error::TimedOut(_))), "the peer was there: {asked:?}");
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::v1::{Envelope, GetBlob, GetBlobReply, IntentChanged, envelope};
+use bus::v1::{Envelope, IntentChanged, Report, ReportReply, envelope, report_reply};
 use bus::{Client, Error, Subject, WORKERS};
+use bytes::Bytes;
 use model::{Clock, Timestamp};
 use opentelemetry::trace::TracerProvider as _;
 use prost::Message as _;
@@ -32,23 +33,37 @@ pub(crate) async fn clients(pair: &Pair) -> (Client, Client) {
     (client(&pair.a, "a").await, client(&pair.b, "b").await)
 }
 
+/// An answer that is as large as its question.
+pub(crate) fn echo(message: Bytes) -> ReportReply {
+    let accepted = report_reply::Accepted { message, ..Default::default() };
+    ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
+}
+
+/// What was echoed.
+pub(crate) fn echoed(reply: ReportReply) -> Bytes {
+    match reply.outcome {
+        Some(report_reply::Outcome::Accepted(accepted)) => accepted.message,
+        other => panic!("not an echo: {other:?}"),
+    }
+}
+
 pub(crate) async fn large_messages_cross_both_ways(pair: Pair) {
     let (a, b) = clients(&pair).await;
-    let mut inbox = b.join::<GetBlob>(&Subject::Blob, WORKERS, 8).await.unwrap();
+    let mut inbox = b.join::<Report>(&Subject::Report, WORKERS, 8).await.unwrap();
     let big = vec![7_u8; 3 << 20];
     let answering = async {
         let (asked, responder) = inbox.next().await.unwrap().split();
-        responder.send(&GetBlobReply { found: true, body: asked.hash }).await;
+        responder.send(&echo(asked.message)).await;
     };
-    let ask = GetBlob { hash: big.clone().into() };
-    let (answer, ()) = tokio::join!(a.request(&Subject::Blob, &ask, PATIENCE), answering);
-    assert!(answer.unwrap().body == big);
+    let ask = Report { message: big.clone().into(), ..Default::default() };
+    let (answer, ()) = tokio::join!(a.request(&Subject::Report, &ask, PATIENCE), answering);
+    assert!(echoed(answer.unwrap()) == big);
 }
 
 pub(crate) async fn a_message_over_the_limit_is_refused(pair: Pair) {
     let (a, _) = clients(&pair).await;
-    let ask = GetBlob { hash: vec![0; 70 << 20].into() };
-    let refused = a.request(&Subject::Blob, &ask, PATIENCE).await;
+    let ask = Report { message: vec![0; 70 << 20].into(), ..Default::default() };
+    let refused = a.request(&Subject::Report, &ask, PATIENCE).await;
     assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
 }
 
@@ -82,10 +97,10 @@ pub(crate) async fn an_envelope_is_what_the_protocol_says(pair: Pair) {
 pub(crate) async fn a_deadline_travels_with_the_message(pair: Pair) {
     let (a, b) = clients(&pair).await;
     let late = Client::new(pair.b.clone(), "test", "late", Arc::new(Fixed(2_000))).await.unwrap();
-    let mut in_time = b.subscribe::<GetBlob>(&Subject::Blob, 8).await.unwrap();
-    let mut too_late = late.subscribe::<GetBlob>(&Subject::Blob, 8).await.unwrap();
-    let ask = GetBlob::default();
-    let silence = a.request(&Subject::Blob, &ask, Duration::from_millis(300)).await;
+    let mut in_time = b.subscribe::<Report>(&Subject::Report, 8).await.unwrap();
+    let mut too_late = late.subscribe::<Report>(&Subject::Report, 8).await.unwrap();
+    let ask = Report::default();
+    let silence = a.request(&Subject::Report, &ask, Duration::from_millis(300)).await;
     assert!(matches!(silence, Err(Error::TimedOut(_))));
     let received = timeout(PATIENCE, in_time.next()).await.unwrap().unwrap();
     assert_eq!(received.deadline, Some(Timestamp(1_300)));

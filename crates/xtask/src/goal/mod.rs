@@ -30,7 +30,17 @@ struct Goal {
     what: &'static str,
     bar: &'static str,
     /// `None` while nobody can measure it.
-    measure: Option<fn(&Path, bool) -> anyhow::Result<Figure>>,
+    measure: Option<Measure>,
+}
+
+/// Measures, in the short form or the full one.
+type Measure = fn(&Path, bool) -> anyhow::Result<Figure>;
+
+impl Goal {
+    /// The goal with the way to measure it.
+    const fn measured(self, measure: Measure) -> Self {
+        Self { measure: Some(measure), ..self }
+    }
 }
 
 /// What a measurement found.

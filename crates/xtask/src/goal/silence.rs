@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use agent::link::{Endpoint, Poller};
 use agent::swarm::Swarm;
-use agent::{Handle, link::Endpoint, link::Poller};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 use services::Muster;
@@ -53,7 +53,7 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
     let (before, start) = (counters(&muster.ops).await?, Instant::now());
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let (after, elapsed) = (counters(&muster.ops).await?, start.elapsed().as_secs_f64());
-    drop(swarm.into_iter().map(Handle::stop));
+    drop(swarm);
 
     let heartbeats = after.heartbeats - before.heartbeats;
     let written = after.records_written - before.records_written;
