@@ -17,6 +17,8 @@ pub struct Limits {
     pub page_default: usize,
     /// Agents per page at most.
     pub page_max: usize,
+    /// Fields that a list may be ordered by.
+    pub order_terms_max: usize,
     /// Files in one config.
     pub files_max: usize,
     /// Bytes of a file's key.
@@ -74,6 +76,11 @@ pub struct Limits {
     pub stop_timeout: Duration,
 }
 
+impl Limits {
+    /// Characters of a text that lists are ordered by: they travel in page tokens.
+    pub(crate) const ORDER_CHARS: usize = 256;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -83,6 +90,7 @@ impl Default for Limits {
             poll_lease_ms: 90_000,
             page_default: 100,
             page_max: 1000,
+            order_terms_max: 8,
             files_max: 1000,
             key_bytes_max: 1024,
             config_bytes_max: (64 << 20) - (1 << 20),

@@ -127,6 +127,13 @@ impl View {
         page
     }
 
+    /// All agents that a selector selects, in order of their uid.
+    pub(crate) fn selected(&self, selector: &Selector) -> Vec<Shown> {
+        let (state, now) = (self.read(), self.clock.now());
+        let selected = state.agents.iter().filter(|(_, entry)| selector.matches(&*entry.summary));
+        selected.map(|(uid, entry)| self.show(&state, uid, entry, now)).collect()
+    }
+
     /// The whole fleet, and who of it a selector selects.
     pub(crate) fn survey(&self, selector: &Selector) -> Survey {
         let (state, now) = (self.read(), self.clock.now());

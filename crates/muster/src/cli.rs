@@ -4,11 +4,13 @@
 mod agents;
 mod assignments;
 mod call;
+mod completion;
 mod configs;
 mod files;
 mod json;
 mod names;
 mod output;
+mod time;
 
 use clap::{Parser, Subcommand};
 pub(crate) use output::print;
@@ -39,6 +41,8 @@ enum Command {
     Config(configs::Args),
     /// Decide which agents run which config
     Assign(assignments::Args),
+    /// Print a script that completes this command line in a shell
+    Completion(completion::Args),
 }
 
 /// Where the server is and how its answers are shown.
@@ -65,6 +69,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Agents(args) => agents::run(args).await,
         Command::Config(args) => configs::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
+        Command::Completion(args) => completion::run(&args),
     }
 }
 

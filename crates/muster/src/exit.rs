@@ -30,6 +30,11 @@ impl Failure {
         Self { code, text: text.into() }
     }
 
+    /// The answer was printed, and the code says the rest.
+    pub(crate) fn silent(code: Code) -> anyhow::Error {
+        Self::new(code, "").into()
+    }
+
     /// A mistake in what the operator wrote.
     pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
         Self::new(Code::Usage, text).into()
@@ -44,10 +49,13 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Prints the error on one line, causes after colons, and returns its exit code.
+/// Prints the error on one line, causes after colons, unless it is silent, and returns its exit
+/// code.
 #[expect(clippy::print_stderr, reason = "the command line's own voice")]
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    if !error.downcast_ref::<Failure>().is_some_and(|failure| failure.text.is_empty()) {
+        eprintln!("error: {error:#}");
+    }
     ExitCode::from(code(error) as u8)
 }
 

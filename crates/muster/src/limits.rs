@@ -27,6 +27,8 @@ pub(crate) const WATCH_SILENCE: Duration = Duration::from_secs(35);
 pub(crate) const WATCH_RETRY_MIN: Duration = Duration::from_millis(250);
 /// Longest of these pauses.
 pub(crate) const WATCH_RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long comparing two files may look for the shortest difference; then any will do.
+pub(crate) const DIFF: Duration = Duration::from_secs(3);
 /// Agents asked for at once: the most the server sends in one page.
 pub(crate) const PAGE_SIZE: i32 = 1000;
 /// Largest answer the command line takes: an agent with everything it reported.

@@ -319,6 +319,46 @@ pub mod presence {
         pub seen_unix_ms: u64,
     }
 }
+/// What a process says of itself every few seconds (subject status). Only for people to look at:
+/// nothing is decided by it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Status {
+    /// Unique among the living.
+    #[prost(string, tag = "1")]
+    pub process_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub roles: ::prost::alloc::vec::Vec<status::Role>,
+    /// Version of its binary.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub started_unix_ms: u64,
+    /// It was told to end.
+    #[prost(bool, tag = "5")]
+    pub draining: bool,
+    /// It ends now: its last word.
+    #[prost(bool, tag = "6")]
+    pub ended: bool,
+    /// Name of the gateway in it, and where that listens; empty without one.
+    #[prost(string, tag = "7")]
+    pub gateway_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub gateway_address: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `Status`.
+pub mod status {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Role {
+        /// "gateway", "fleet-state" or "control".
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(bool, tag = "2")]
+        pub ready: bool,
+        /// What it waits for; empty when ready.
+        #[prost(string, tag = "3")]
+        pub reason: ::prost::alloc::string::String,
+    }
+}
 /// The ledger's assignments changed (subject intent). Readers look it up in the ledger; workers
 /// answer once they have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

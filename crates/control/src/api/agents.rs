@@ -6,7 +6,7 @@ use store::{Key, tables};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, convert, names, page};
+use super::{Api, convert, names};
 use crate::error::within;
 use crate::v1::{
     Agent, GetAgentRequest, ListAgentsRequest, ListAgentsResponse, WatchAgentsRequest,
@@ -45,24 +45,6 @@ impl agents_server::Agents for Api {
 }
 
 impl Api {
-    fn list(&self, request: &ListAgentsRequest) -> Result<ListAgentsResponse, Error> {
-        self.check_view()?;
-        let selector = parse_selector("selector", &request.selector)?;
-        let size = page::size(request.page_size, &self.limits)?;
-        let after = page::after(&request.page_token, selector.as_str())?;
-        let after = after.map(str::parse).transpose();
-        let after = after.map_err(|_| Error::invalid("page_token", "names no agent"))?;
-        let page = self.view.page(&selector, after, size);
-        let last = page.agents.last().filter(|_| page.more);
-        let next_page_token = last
-            .map_or(String::new(), |last| page::token(&last.uid.to_string(), selector.as_str()));
-        Ok(ListAgentsResponse {
-            agents: page.agents.iter().map(convert::agent).collect(),
-            next_page_token,
-            total_size: i64::try_from(page.total).unwrap_or(i64::MAX),
-        })
-    }
-
     async fn agent(&self, name: &str) -> Result<Agent, Error> {
         let uid = names::parse_agent(name)?;
         let key = Key::agent(&uid);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use model::assign::Assignment;
-use model::{AgentRecord, Config, Revision, Timestamp};
+use model::{AgentRecord, AgentSummary, Config, Revision, Timestamp};
 use opamp::v1::{AgentCapabilities, AgentConfigFile, ComponentHealth, RemoteConfigStatuses};
 use prost_types::Timestamp as WireTime;
 
 use super::names;
 use crate::v1;
-use crate::view::Shown;
+use crate::view::{Entry, Shown};
 
 pub(crate) fn agent(shown: &Shown) -> v1::Agent {
     let summary = &shown.entry.summary;
@@ -24,8 +24,7 @@ pub(crate) fn agent(shown: &Shown) -> v1::Agent {
         status: connected.into(),
         gateway_id: summary.gateway.as_ref().map_or(String::new(), ToString::to_string),
         epoch: summary.epoch,
-        transport: if summary.gateway.is_none() && summary.polls { "http" } else { "websocket" }
-            .to_owned(),
+        transport: transport(summary).to_owned(),
         remote_address: summary.remote_address.clone(),
         capabilities: summary.capabilities,
         identifying_attributes: summary.identifying_attributes.clone(),
@@ -40,10 +39,20 @@ pub(crate) fn agent(shown: &Shown) -> v1::Agent {
         }),
         config: Some(standing(shown)),
         first_seen_time: Some(time(summary.first_seen)),
-        last_seen_time: Some(time(summary.last_seen.max(shown.entry.heard))),
+        last_seen_time: Some(time(last_seen(&shown.entry))),
         version: shown.entry.version,
         report: None,
     }
+}
+
+/// How it reaches its gateway.
+pub(crate) fn transport(summary: &AgentSummary) -> &'static str {
+    if summary.gateway.is_none() && summary.polls { "http" } else { "websocket" }
+}
+
+/// When it last spoke.
+pub(crate) fn last_seen(entry: &Entry) -> Timestamp {
+    entry.summary.last_seen.max(entry.heard)
 }
 
 /// Everything an agent reported.
@@ -62,9 +71,22 @@ pub(crate) fn report(record: AgentRecord) -> v1::AgentReport {
 fn standing(shown: &Shown) -> v1::AgentConfig {
     let (summary, config) = (&shown.entry.summary, &shown.entry.summary.config);
     let offered = config.offered.as_ref();
+    v1::AgentConfig {
+        status: config_status(summary).into(),
+        offered_revision: offered
+            .map_or(String::new(), |offered| names::revision(&offered.config, offered.revision)),
+        offered_hash: offered.map_or(Vec::new(), |offered| offered.hash.0.to_vec()),
+        reported_hash: config.reported_hash.clone(),
+        error_message: config.error_message.clone(),
+    }
+}
+
+/// Where it stands with the config it is offered.
+pub(crate) fn config_status(summary: &AgentSummary) -> v1::ConfigStatus {
+    let config = &summary.config;
     let takes =
         opamp::capability::has(summary.capabilities, AgentCapabilities::AcceptsRemoteConfig);
-    let status = match offered {
+    match config.offered {
         None => v1::ConfigStatus::Unassigned,
         Some(_) if !takes => v1::ConfigStatus::Unsupported,
         Some(_) if !config.is_about_offer() => v1::ConfigStatus::Pending,
@@ -74,14 +96,6 @@ fn standing(shown: &Shown) -> v1::AgentConfig {
             Ok(RemoteConfigStatuses::Failed) => v1::ConfigStatus::Failed,
             Ok(RemoteConfigStatuses::Unset) | Err(_) => v1::ConfigStatus::Pending,
         },
-    };
-    v1::AgentConfig {
-        status: status.into(),
-        offered_revision: offered
-            .map_or(String::new(), |offered| names::revision(&offered.config, offered.revision)),
-        offered_hash: offered.map_or(Vec::new(), |offered| offered.hash.0.to_vec()),
-        reported_hash: config.reported_hash.clone(),
-        error_message: config.error_message.clone(),
     }
 }
 

@@ -4,7 +4,9 @@ mod agents;
 mod assignments;
 mod configs;
 pub(crate) mod convert;
+mod list;
 pub(crate) mod names;
+mod order;
 pub(crate) mod page;
 
 use std::sync::Arc;

@@ -89,8 +89,23 @@ pub struct ListAgentsRequest {
     /// At most this many; 0 lets the server choose. Values over 1,000 are lowered to it.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
+    /// From the page before. The other fields must be as they were then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
+    /// How the list is ordered (AIP-132): fields in order of their weight, separated by commas, each
+    /// followed by ` desc` for the reverse. Fields are `name`, `instance_uid`, `status`,
+    /// `health.healthy`, `config.status`, `config.offered_revision`, `gateway_id`, `transport`,
+    /// `first_seen_time`, `last_seen_time`, `labels.KEY` and `attributes.KEY`, which takes everything
+    /// up to the next space or comma as the key. Agents that lack a field come last, or first in the
+    /// reverse; what is left equal is in order of the instance uid.
+    #[prost(string, tag = "4")]
+    pub order_by: ::prost::alloc::string::String,
+    /// Only agents that can, or cannot, be reached now. Unspecified: both.
+    #[prost(enumeration = "ConnectionStatus", tag = "5")]
+    pub status: i32,
+    /// Only agents that stand so with their config. Unspecified: all.
+    #[prost(enumeration = "ConfigStatus", tag = "6")]
+    pub config_status: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListAgentsResponse {
@@ -99,7 +114,7 @@ pub struct ListAgentsResponse {
     /// Empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
-    /// Agents the selector matches, over all pages.
+    /// Agents that match, over all pages.
     #[prost(int64, tag = "3")]
     pub total_size: i64,
 }
@@ -386,6 +401,152 @@ pub struct DeleteAssignmentRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteAssignmentResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatusRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetStatusResponse {
+    /// Processes heard of in the last minutes, by role and id.
+    #[prost(message, repeated, tag = "1")]
+    pub processes: ::prost::alloc::vec::Vec<get_status_response::Process>,
+    /// As ListGateways has them.
+    #[prost(message, repeated, tag = "2")]
+    pub gateways: ::prost::alloc::vec::Vec<Gateway>,
+    /// What this control stands on, each asked just now.
+    #[prost(message, optional, tag = "3")]
+    pub bus: ::core::option::Option<get_status_response::Service>,
+    #[prost(message, optional, tag = "4")]
+    pub records: ::core::option::Option<get_status_response::Service>,
+    #[prost(message, optional, tag = "5")]
+    pub ledger: ::core::option::Option<get_status_response::Service>,
+    /// The fleet in this control's memory.
+    #[prost(message, optional, tag = "6")]
+    pub view: ::core::option::Option<get_status_response::View>,
+    #[prost(message, optional, tag = "7")]
+    pub agents: ::core::option::Option<get_status_response::AgentCounts>,
+    /// Whether offers are held back; absent where this control does not know.
+    #[prost(bool, optional, tag = "8")]
+    pub held: ::core::option::Option<bool>,
+    /// Decisions that still reach agents.
+    #[prost(message, repeated, tag = "9")]
+    pub rollouts: ::prost::alloc::vec::Vec<get_status_response::Rollout>,
+}
+/// Nested message and enum types in `GetStatusResponse`.
+pub mod get_status_response {
+    /// A process that joined the bus.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Process {
+        #[prost(string, tag = "1")]
+        pub process_id: ::prost::alloc::string::String,
+        #[prost(message, repeated, tag = "2")]
+        pub roles: ::prost::alloc::vec::Vec<Role>,
+        /// Version of its binary.
+        #[prost(string, tag = "3")]
+        pub version: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "4")]
+        pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+        /// When it was last heard, by this control's clock.
+        #[prost(message, optional, tag = "5")]
+        pub last_heard_time: ::core::option::Option<::prost_types::Timestamp>,
+        #[prost(enumeration = "super::Liveness", tag = "6")]
+        pub liveness: i32,
+        /// It was told to end, and lets go of its work.
+        #[prost(bool, tag = "7")]
+        pub draining: bool,
+    }
+    /// A role in a process.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Role {
+        /// "gateway", "fleet-state" or "control".
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(bool, tag = "2")]
+        pub ready: bool,
+        /// What it waits for; empty when ready.
+        #[prost(string, tag = "3")]
+        pub reason: ::prost::alloc::string::String,
+    }
+    /// A service behind control.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Service {
+        #[prost(bool, tag = "1")]
+        pub reachable: bool,
+        /// Why not; empty when reachable.
+        #[prost(string, tag = "2")]
+        pub error: ::prost::alloc::string::String,
+        /// How long it took to answer.
+        #[prost(int64, tag = "3")]
+        pub answer_micros: i64,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct View {
+        /// Whether the fleet is in memory.
+        #[prost(bool, tag = "1")]
+        pub ready: bool,
+        /// Entries of the event log that are not in the view yet, at most; absent if the bus is away.
+        #[prost(uint64, optional, tag = "2")]
+        pub behind: ::core::option::Option<u64>,
+        /// When what the newest event tells of happened; absent if there was none since the start.
+        #[prost(message, optional, tag = "3")]
+        pub last_event_time: ::core::option::Option<::prost_types::Timestamp>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct AgentCounts {
+        #[prost(int64, tag = "1")]
+        pub total: i64,
+        #[prost(int64, tag = "2")]
+        pub connected: i64,
+        /// Said so themselves.
+        #[prost(int64, tag = "3")]
+        pub unhealthy: i64,
+        #[prost(int64, tag = "4")]
+        pub config_pending: i64,
+        #[prost(int64, tag = "5")]
+        pub config_failed: i64,
+    }
+    /// A decision on its way to agents.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Rollout {
+        /// `assignments/{assignment}`.
+        #[prost(string, tag = "1")]
+        pub assignment: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub decision: u64,
+        /// Agents that were offered it and have not answered.
+        #[prost(int64, tag = "3")]
+        pub offers_in_flight: i64,
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGatewaysRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGatewaysResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub gateways: ::prost::alloc::vec::Vec<Gateway>,
+}
+/// A process's door for agents.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Gateway {
+    /// `gateways/{gateway}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub gateway_id: ::prost::alloc::string::String,
+    /// Sessions it holds, as it last said.
+    #[prost(int64, tag = "3")]
+    pub sessions: i64,
+    #[prost(message, optional, tag = "4")]
+    pub last_heard_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(enumeration = "Liveness", tag = "5")]
+    pub liveness: i32,
+    /// Version of its binary, where it listens and the process it runs in; empty if it is too old to
+    /// say.
+    #[prost(string, tag = "6")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub process_id: ::prost::alloc::string::String,
+}
 /// Whether an agent can be reached now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -458,6 +619,37 @@ impl ConfigStatus {
             "APPLYING" => Some(Self::Applying),
             "APPLIED" => Some(Self::Applied),
             "FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Whether something gives signs of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Liveness {
+    Unspecified = 0,
+    Alive = 1,
+    /// Not heard for so long that it is taken for dead.
+    Silent = 2,
+}
+impl Liveness {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LIVENESS_UNSPECIFIED",
+            Self::Alive => "ALIVE",
+            Self::Silent => "SILENT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LIVENESS_UNSPECIFIED" => Some(Self::Unspecified),
+            "ALIVE" => Some(Self::Alive),
+            "SILENT" => Some(Self::Silent),
             _ => None,
         }
     }
@@ -553,7 +745,7 @@ pub mod agents_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Lists agents in order of their instance uid. Costs no store command.
+        /// Lists agents, in order of their instance uid unless told otherwise. Costs no store command.
         pub async fn list_agents(
             &mut self,
             request: impl tonic::IntoRequest<super::ListAgentsRequest>,
@@ -621,7 +813,7 @@ pub mod agents_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AgentsServer.
     #[async_trait]
     pub trait Agents: std::marker::Send + std::marker::Sync + 'static {
-        /// Lists agents in order of their instance uid. Costs no store command.
+        /// Lists agents, in order of their instance uid unless told otherwise. Costs no store command.
         async fn list_agents(
             &self,
             request: tonic::Request<super::ListAgentsRequest>,
@@ -1725,6 +1917,334 @@ pub mod assignments_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "muster.control.v1.Assignments";
     impl<T> tonic::server::NamedService for AssignmentsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod fleet_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// How the control plane itself is doing, as one control sees it.
+    #[derive(Debug, Clone)]
+    pub struct FleetClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl FleetClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> FleetClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FleetClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FleetClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Asks the bus and the stores for a sign of life and sums up what is known.
+        pub async fn get_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetStatusResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/muster.control.v1.Fleet/GetStatus");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Fleet", "GetStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists gateways by their id. Costs no store command.
+        pub async fn list_gateways(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGatewaysRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListGatewaysResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Fleet/ListGateways");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Fleet", "ListGateways"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod fleet_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with FleetServer.
+    #[async_trait]
+    pub trait Fleet: std::marker::Send + std::marker::Sync + 'static {
+        /// Asks the bus and the stores for a sign of life and sums up what is known.
+        async fn get_status(
+            &self,
+            request: tonic::Request<super::GetStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetStatusResponse>, tonic::Status>;
+        /// Lists gateways by their id. Costs no store command.
+        async fn list_gateways(
+            &self,
+            request: tonic::Request<super::ListGatewaysRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListGatewaysResponse>, tonic::Status>;
+    }
+    /// How the control plane itself is doing, as one control sees it.
+    #[derive(Debug)]
+    pub struct FleetServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> FleetServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for FleetServer<T>
+    where
+        T: Fleet,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/muster.control.v1.Fleet/GetStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatusSvc<T: Fleet>(pub Arc<T>);
+                    impl<T: Fleet> tonic::server::UnaryService<super::GetStatusRequest> for GetStatusSvc<T> {
+                        type Response = super::GetStatusResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Fleet>::get_status(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Fleet/ListGateways" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGatewaysSvc<T: Fleet>(pub Arc<T>);
+                    impl<T: Fleet> tonic::server::UnaryService<super::ListGatewaysRequest> for ListGatewaysSvc<T> {
+                        type Response = super::ListGatewaysResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGatewaysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Fleet>::list_gateways(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGatewaysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for FleetServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "muster.control.v1.Fleet";
+    impl<T> tonic::server::NamedService for FleetServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -5,6 +5,7 @@
 mod faults;
 mod fleet;
 mod intent;
+mod lists;
 mod rig;
 mod watch;
 
@@ -34,7 +35,7 @@ fn set(name: &str, selector: &str, config: &str, priority: i64) -> SetAssignment
 
 fn list(selector: &str, page_size: i32, page_token: &str) -> ListAgentsRequest {
     let (selector, page_token) = (selector.to_owned(), page_token.to_owned());
-    ListAgentsRequest { selector, page_size, page_token }
+    ListAgentsRequest { selector, page_size, page_token, ..Default::default() }
 }
 
 #[tokio::test]

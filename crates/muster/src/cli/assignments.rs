@@ -10,7 +10,7 @@ use serde_json::json;
 use tonic::transport::Channel;
 
 use super::output::{Format, Table, json as to_json, print};
-use super::{Client, call, json as shape, names};
+use super::{Client, call, json as shape, names, output};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -47,6 +47,9 @@ enum Verb {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let client = &args.client;
+    if !matches!(args.verb, Verb::List) {
+        client.output.unless_names()?;
+    }
     match args.verb {
         Verb::Set { name, selector, config, priority } => {
             let assignment = Assignment {
@@ -76,7 +79,7 @@ async fn set(client: &Client, assignment: Assignment) -> anyhow::Result<()> {
             "matched_agents": answer.matched_agents,
             "affected_agents": answer.affected_agents,
         }))?,
-        Format::Table => said(assignment, &answer),
+        _ => said(assignment, &answer),
     })
 }
 
@@ -96,12 +99,16 @@ async fn list(client: &Client) -> anyhow::Result<()> {
         call::answer(AssignmentsClient::new(channel).list_assignments(request).await)
     };
     let assignments = client.call(list).await?.assignments;
-    if client.output == Format::Json {
-        let list: Vec<_> = assignments.iter().map(shape::assignment).collect();
-        return print(to_json(&list)?);
-    }
+    print(match client.output {
+        Format::Json => to_json(&assignments.iter().map(shape::assignment).collect::<Vec<_>>())?,
+        Format::Name => output::names(assignments.iter().map(|held| names::short(&held.name))),
+        Format::Table => table(&assignments),
+    })
+}
+
+fn table(assignments: &[Assignment]) -> String {
     let mut table = Table::new(["NAME", "PRIORITY", "CONFIG", "SELECTOR", "UPDATED"]);
-    for assignment in &assignments {
+    for assignment in assignments {
         let everyone = assignment.selector.is_empty();
         table.row([
             names::short(&assignment.name),
@@ -111,7 +118,7 @@ async fn list(client: &Client) -> anyhow::Result<()> {
             assignment.update_time.map_or_else(String::new, |time| time.to_string()),
         ]);
     }
-    print(table.text())
+    table.text()
 }
 
 async fn remove(client: &Client, name: &str) -> anyhow::Result<()> {
@@ -122,6 +129,6 @@ async fn remove(client: &Client, name: &str) -> anyhow::Result<()> {
     client.call(remove).await?;
     print(match client.output {
         Format::Json => to_json(&json!({ "removed": name }))?,
-        Format::Table => format!("{name} removed; agents keep the config they have\n"),
+        _ => format!("{name} removed; agents keep the config they have\n"),
     })
 }

@@ -9,8 +9,10 @@ use control::v1::{
 use tonic::transport::Channel;
 
 use super::output::{Format, Table, json as to_json, print};
-use super::{Client, call, files, json, names};
+use super::{Client, call, files, json, names, output};
 use crate::limits;
+
+mod diff;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -36,6 +38,8 @@ enum Verb {
         #[arg(value_name = "NAME[@REVISION]")]
         name: String,
     },
+    /// Compare two revisions, or the newest one with files at hand
+    Diff(diff::Args),
     /// List configs
     List,
 }
@@ -52,15 +56,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             let revision = client.call(applied).await?;
             print(match client.output {
                 Format::Json => to_json(&json::revision(&revision))?,
-                Format::Table => names::short(&revision.name) + "\n",
+                _ => names::short(&revision.name) + "\n",
             })
         }
         Verb::Get { name } if name.contains('@') => show_revision(client, &name).await,
         Verb::Get { name } => show_config(client, &name).await,
+        Verb::Diff(args) => diff::run(client, &args).await,
         Verb::List => {
             let configs = client.call(list).await?;
             print(match client.output {
                 Format::Json => to_json(&configs.iter().map(json::config).collect::<Vec<_>>())?,
+                Format::Name => output::names(configs.iter().map(|held| names::short(&held.name))),
                 Format::Table => table(&configs),
             })
         }
@@ -81,6 +87,7 @@ async fn show_revision(client: &Client, name: &str) -> anyhow::Result<()> {
     let revision = client.call(get).await?;
     match client.output {
         Format::Json => print(to_json(&json::revision(&revision))?),
+        Format::Name => print(output::names(revision.files.into_keys())),
         Format::Table => print(bodies(&revision)),
     }
 }
@@ -108,6 +115,10 @@ async fn show_config(client: &Client, name: &str) -> anyhow::Result<()> {
     let config = client.call(get).await?;
     if client.output == Format::Json {
         return print(to_json(&json::config(&config))?);
+    }
+    if client.output == Format::Name {
+        let newest_first = config.revisions.iter().rev();
+        return print(output::names(newest_first.map(|revision| names::short(&revision.name))));
     }
     let mut table = Table::new(["REVISION", "CREATED", "BYTES", "FILES", "HASH"]);
     for revision in config.revisions.iter().rev() {

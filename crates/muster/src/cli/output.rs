@@ -1,10 +1,12 @@
 //! What commands print: tables for people, JSON for programs. Everything goes to stdout.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
 use serde::Serialize;
+
+use crate::exit::Failure;
 
 /// How answers are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,42 +15,64 @@ pub(super) enum Format {
     Table,
     /// JSON for programs
     Json,
+    /// Only names, one a line, where a command lists
+    Name,
 }
 
-/// Rows under a heading.
+impl Format {
+    /// Refuses names where nothing is listed.
+    pub(super) fn unless_names(self) -> anyhow::Result<Self> {
+        match self {
+            Self::Name => Err(Failure::usage("-o name is for commands that list")),
+            format => Ok(format),
+        }
+    }
+}
+
+/// Names, one a line.
+pub(super) fn names(names: impl IntoIterator<Item = String>) -> String {
+    names.into_iter().map(|name| name + "\n").collect()
+}
+
+/// Rows under a heading, if it has one.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
 }
 
-impl<const N: usize> Table<N> {
+impl Table {
     /// A table with these headings.
-    pub(super) fn new(headings: [&str; N]) -> Self {
-        Self { rows: vec![headings.map(str::to_owned)] }
+    pub(super) fn new<S: Into<String>>(headings: impl IntoIterator<Item = S>) -> Self {
+        Self { rows: vec![headings.into_iter().map(Into::into).collect()] }
+    }
+
+    /// A table of rows alone.
+    pub(super) fn bare() -> Self {
+        Self { rows: Vec::new() }
     }
 
     /// Adds a row. Control characters in what agents say must not reach a terminal.
-    pub(super) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| {
-            if cell.is_empty() {
-                "-".to_owned()
-            } else {
-                cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-            }
-        }));
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let shown = |cell: String| match &cell[..] {
+            "" => "-".to_owned(),
+            cell => cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        };
+        self.rows.push(cells.into_iter().map(shown).collect());
     }
 
     /// The table in aligned columns.
     pub(super) fn text(&self) -> String {
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0)
-        };
-        let widths: [usize; N] = std::array::from_fn(width);
+        let mut widths: Vec<usize> = Vec::new();
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
+            for (cell, width) in row.iter().zip(&widths) {
                 // Writing to a String does not fail.
                 let _ = write!(line, "{cell:width$}   ");
             }
@@ -83,6 +107,13 @@ pub(super) fn write(text: impl AsRef<[u8]>) -> anyhow::Result<bool> {
 #[expect(clippy::print_stderr, reason = "the command line's own voice")]
 pub(super) fn note(text: &str) {
     eprintln!("{text}");
+}
+
+/// The same, unless only a program would read it.
+pub(super) fn note_if_terminal(text: &str) {
+    if std::io::stderr().is_terminal() {
+        note(text);
+    }
 }
 
 #[cfg(test)]

@@ -155,3 +155,48 @@ fn configs_and_assignments_are_kept_and_shown() {
     server.ok(&["assign", "remove", "old"]);
     assert_eq!(server.ok(&["assign", "list", "-o", "json"]).trim(), "[]");
 }
+
+#[test]
+fn a_diff_ends_as_its_sides_compare() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::serve(data.path());
+    server.wait_ready();
+    let file = write_config(files.path(), "a: 1\n");
+    server.ok(&["config", "apply", "c", "-f", &file]);
+    assert_eq!(server.ok(&["config", "diff", "c", "-f", &file]), "");
+    write_config(files.path(), "a: 2\n");
+    let output = server.client(&["config", "diff", "c", "-f", &file]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(1), String::new()));
+    let said = stdout(&output);
+    assert!(said.starts_with("--- c@1\n+++ ") && said.ends_with("\n-a: 1\n+a: 2\n"), "{said}");
+
+    server.ok(&["config", "apply", "c", "-f", &file]);
+    for line in [&["config", "diff", "c@1", "c@2"][..], &["config", "diff", "c@1"]] {
+        let output = server.client(line);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(1), said.replace(&file, "c@2")));
+    }
+    let missing = server.client(&["config", "diff", "c@1", "c@9"]);
+    assert_eq!(missing.status.code(), Some(3), "{}", stderr(&missing));
+    let unread = server.client(&["config", "diff", "c", "-f", "no-such-file"]);
+    assert_eq!(unread.status.code(), Some(2), "1 would say that they differ");
+}
+
+#[test]
+fn lists_are_filtered_sorted_and_cut_by_the_server() {
+    let data = tempfile::tempdir().unwrap();
+    let server = demo(data.path());
+    let agents = wait_for_agents(&server, "connected", connected);
+    let mut uids: Vec<&str> =
+        agents.iter().map(|agent| agent["instance_uid"].as_str().unwrap()).collect();
+    uids.sort_unstable();
+    uids.reverse();
+    let said = server.ok(&["agents", "list", "-o", "name", "--sort", "uid:desc"]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), uids);
+    let said = server.ok(&["agents", "list", "-o", "name", "--sort", "uid:desc", "--limit", "2"]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), uids[..2]);
+    let columns = ["--columns", "uid,status", "--no-headers", "--limit", "1"];
+    let said = server.ok(&[&["agents", "list"], &columns[..]].concat());
+    assert_eq!(said, format!("{}   CONNECTED\n", uids[4]));
+    assert_eq!(server.ok(&["agents", "list", "-o", "name", "--status", "disconnected"]), "");
+    assert_eq!(server.ok(&["agents", "list", "-o", "name", "--config-status", "failed"]), "");
+}

@@ -30,6 +30,8 @@ pub(super) const FENCES: &[(&str, &[&str])] = &[
     ("axum", &["gateway", "muster"]),
     ("hyper", &["gateway", "agent"]),
     ("clap", &["muster", "xtask", "muster-loadtest"]),
+    ("clap_complete", &["muster"]),
+    ("similar", &["muster"]),
     ("anyhow", &["muster", "xtask", "muster-loadtest", "services"]),
     ("opentelemetry", &["bus", "muster"]),
     ("opentelemetry_sdk", &["muster"]),

@@ -1,4 +1,4 @@
-//! What the agent commands print.
+//! What the agent commands print of one agent.
 
 use control::v1::{AgentConfig, AgentReport, ConfigStatus, ConnectionStatus};
 use opamp::v1::{
@@ -12,7 +12,7 @@ fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
 }
 
-fn collector() -> Agent {
+pub(super) fn collector() -> Agent {
     let text = |text: &str| any_value::Value::StringValue(text.to_owned());
     let seen = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
     Agent {
@@ -41,35 +41,6 @@ fn collector() -> Agent {
         last_seen_time: Some(seen),
         ..Default::default()
     }
-}
-
-#[test]
-fn the_table_says_who_where_and_how() {
-    let now = 1_700_000_012_000;
-    let text = table(&[collector(), Agent::default()], now);
-    let words = |line: &str| line.split("   ").map(str::trim).map(str::to_owned).collect();
-    let lines: Vec<Vec<String>> = text.lines().map(words).collect();
-    let lines: Vec<Vec<&str>> = lines
-        .iter()
-        .map(|line| line.iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect())
-        .collect();
-    assert_eq!(
-        lines[0],
-        ["INSTANCE UID", "NAME", "VERSION", "STATUS", "HEALTH", "CONFIG", "LAST SEEN"]
-    );
-    assert_eq!(
-        lines[1],
-        [
-            "018bcfe5-6800-7007-8707-070707070707",
-            "otelcol",
-            "1.2.3",
-            "CONNECTED",
-            "healthy",
-            "collector@3 APPLIED",
-            "12s ago"
-        ]
-    );
-    assert_eq!(lines[2], ["-", "-", "-", "UNKNOWN", "-", "-", "-"]);
 }
 
 #[test]
@@ -111,13 +82,4 @@ fn the_outline_shows_the_effective_config_as_text() {
     let text = outline(&json::agent(&agent), 0);
     assert!(text.contains("status: CONNECTED\n"), "{text}");
     assert!(text.contains("        receivers:\n          otlp: {} \n"), "{text}");
-}
-
-#[test]
-fn ages_read_in_one_unit() {
-    let cases = [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d")];
-    for (secs, want) in cases {
-        assert_eq!(ago(1_000_000_000_000, 1_000_000_000 - secs), format!("{want} ago"));
-    }
-    assert_eq!(ago(0, 100), "0s ago", "a clock that lags");
 }

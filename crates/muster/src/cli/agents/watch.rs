@@ -21,10 +21,11 @@ pub(super) async fn run(client: &Client, selector: &str, from: String) -> anyhow
 }
 
 async fn watch(client: &Client, selector: &str, mut position: String) -> anyhow::Result<()> {
+    client.output.unless_names()?;
     // A server that cannot be reached at first is an error, as for every command.
     let opened = open(client, selector, &position).await?;
     let mut stream = opened.map_err(|status| call::explain(status.into()))?;
-    if client.output == Format::Table && !write(line(HEADINGS.map(str::to_owned)))? {
+    if client.output != Format::Json && !write(line(HEADINGS.map(str::to_owned)))? {
         return Ok(());
     }
     while let Some(status) = follow(&mut stream, client.output, &mut position).await? {
@@ -52,7 +53,7 @@ async fn follow(
         };
         let text = match format {
             Format::Json => printed_json(&message),
-            Format::Table => row(&message),
+            _ => row(&message),
         };
         if text.is_some_and(|text| !matches!(write(text), Ok(true))) {
             return Ok(None);

@@ -1,0 +1,112 @@
+//! Lists of agents: who, in which order, from where on. Read from the view alone.
+
+use model::selector::Selector;
+
+use super::agents::parse_selector;
+use super::order::{Order, Place};
+use super::{Api, convert, page};
+use crate::Error;
+use crate::v1::{ConfigStatus, ConnectionStatus, ListAgentsRequest, ListAgentsResponse};
+use crate::view::Shown;
+
+/// What was asked for, checked.
+#[derive(Debug)]
+struct Query {
+    selector: Selector,
+    order: Order,
+    connected: Option<bool>,
+    config_status: Option<ConfigStatus>,
+    /// All of it as text: tokens are good for the same query only.
+    print: String,
+}
+
+impl Api {
+    pub(super) fn list(&self, request: &ListAgentsRequest) -> Result<ListAgentsResponse, Error> {
+        self.check_view()?;
+        let query = Query::parse(request, self)?;
+        let size = page::size(request.page_size, &self.limits)?;
+        let after = page::after(&request.page_token, &query.print)?;
+        match query.is_plain() {
+            true => self.plain_page(&query, after, size),
+            false => self.ordered_page(&query, after, size),
+        }
+    }
+
+    /// In the order in which agents are kept: looks at little more than the page.
+    fn plain_page(
+        &self,
+        query: &Query,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<ListAgentsResponse, Error> {
+        let after = after.map(str::parse).transpose();
+        let after = after.map_err(|_| Error::invalid("page_token", "names no agent"))?;
+        let page = self.view.page(&query.selector, after, size);
+        let last = page.agents.last().filter(|_| page.more);
+        let last = last.map(|last| page::token(&last.uid.to_string(), &query.print));
+        Ok(answer(&page.agents, last, page.total))
+    }
+
+    /// In any order: looks at the whole fleet, outside the view's lock.
+    fn ordered_page(
+        &self,
+        query: &Query,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<ListAgentsResponse, Error> {
+        let after: Option<Place> = after.map(serde_json::from_str).transpose().map_err(|_| {
+            Error::invalid("page_token", "is not one that was handed out for this order")
+        })?;
+        let mut agents = self.view.selected(&query.selector);
+        agents.retain(|shown| query.admits(shown));
+        let total = agents.len();
+        let (agents, last) = query.order.page(agents, after.as_ref(), size);
+        let last = last.map(|place| {
+            let place = serde_json::to_string(&place).expect("numbers and texts have a JSON form");
+            page::token(&place, &query.print)
+        });
+        Ok(answer(&agents, last, total))
+    }
+}
+
+fn answer(agents: &[Shown], next: Option<String>, total: usize) -> ListAgentsResponse {
+    ListAgentsResponse {
+        agents: agents.iter().map(convert::agent).collect(),
+        next_page_token: next.unwrap_or_default(),
+        total_size: i64::try_from(total).unwrap_or(i64::MAX),
+    }
+}
+
+impl Query {
+    fn parse(request: &ListAgentsRequest, api: &Api) -> Result<Self, Error> {
+        let selector = parse_selector("selector", &request.selector)?;
+        let order = Order::parse(&request.order_by, &api.limits)?;
+        let unknown = |field| move |_| Error::invalid(field, "is not a known value");
+        let status = ConnectionStatus::try_from(request.status).map_err(unknown("status"))?;
+        let config = request.config_status;
+        let config = ConfigStatus::try_from(config).map_err(unknown("config_status"))?;
+        let (by, filters) = (&request.order_by, [request.status, request.config_status]);
+        let print = format!("{}\n{by}\n{filters:?}", selector.as_str());
+        Ok(Self {
+            selector,
+            order,
+            connected: match status {
+                ConnectionStatus::Unspecified => None,
+                ConnectionStatus::Connected => Some(true),
+                ConnectionStatus::Disconnected => Some(false),
+            },
+            config_status: (config != ConfigStatus::Unspecified).then_some(config),
+            print,
+        })
+    }
+
+    fn is_plain(&self) -> bool {
+        self.order.is_natural() && self.connected.is_none() && self.config_status.is_none()
+    }
+
+    fn admits(&self, shown: &Shown) -> bool {
+        let status = || convert::config_status(&shown.entry.summary);
+        self.connected.is_none_or(|wanted| shown.connected == wanted)
+            && self.config_status.is_none_or(|wanted| status() == wanted)
+    }
+}
