@@ -7,6 +7,7 @@ mod call;
 mod completion;
 mod configs;
 mod files;
+mod help;
 mod json;
 mod names;
 mod output;
@@ -20,33 +21,47 @@ use crate::{demo, limits, serve};
 
 /// One place to see and configure a fleet of OpAMP agents.
 #[derive(Debug, Parser)]
-#[command(name = "muster", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "muster", version, max_term_width = 100, after_help = help::EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 server unreachable";
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server: every role in one process, or one role of a cluster
+    ///
+    /// Without flags it is a whole control plane on this machine that needs no other service. It
+    /// prints where it listens, and ends when it is interrupted or told to (SIGTERM), after its
+    /// agents were sent elsewhere. A second signal ends it at once.
+    #[command(after_help = help::SERVE)]
     Serve(Box<ServeArgs>),
     /// Run a server with a few agents of its own, to try things out
+    #[command(after_help = help::DEMO)]
     Demo(Box<demo::Args>),
     /// See the agents of the fleet
+    ///
+    /// What agents reported, whether they can be reached, and how they stand with the config that
+    /// they are offered.
     Agents(agents::Args),
     /// Keep configs for agents, as numbered revisions
+    ///
+    /// A config is a named set of files. Applying other files adds a revision, which never
+    /// changes again. No agent gets a config that is not assigned: see `muster assign`.
     Config(configs::Args),
     /// Decide which agents run which config
+    ///
+    /// An assignment gives the agents that a selector selects one revision of a config. Where
+    /// several select an agent, the highest priority wins.
     Assign(assignments::Args),
     /// Print a script that completes this command line in a shell
+    #[command(after_help = help::COMPLETION)]
     Completion(completion::Args),
 }
 
 /// Where the server is and how its answers are shown.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connection and output")]
 struct Client {
     /// Control API of the server
     #[arg(long, global = true, value_name = "URL", env = "MUSTER_SERVER")]

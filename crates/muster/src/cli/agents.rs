@@ -8,7 +8,7 @@ use serde_json::Value;
 use tonic::transport::Channel;
 
 use super::output::{Format, json as to_json, print};
-use super::{Client, call, json, names};
+use super::{Client, call, help, json, names};
 use crate::exit::Failure;
 use crate::limits;
 
@@ -27,11 +27,13 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List agents
+    #[command(after_help = help::AGENTS_LIST)]
     List(list::Args),
     /// Show agents and every change of them, until interrupted
     ///
     /// Goes on where it was when the server comes back. With `-o json`, one object per line. The
     /// timeout is for reaching the server.
+    #[command(after_help = help::AGENTS_WATCH)]
     Watch {
         /// Which agents, as `service.name=otelcol,env in (prod,staging),!canary`
         #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "")]
@@ -41,6 +43,7 @@ enum Verb {
         from: String,
     },
     /// Show one agent with everything it reported
+    #[command(after_help = help::AGENTS_GET)]
     Get {
         /// Its instance uid
         #[arg(value_name = "INSTANCE_UID")]

@@ -10,7 +10,7 @@ use serde_json::json;
 use tonic::transport::Channel;
 
 use super::output::{Format, Table, json as to_json, print};
-use super::{Client, call, json as shape, names, output};
+use super::{Client, call, help, json as shape, names, output};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,6 +23,10 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Create or replace an assignment
+    ///
+    /// Agents with a WebSocket are told at once, those that poll at their next poll. The revision
+    /// is pinned: a newer one changes nothing until the assignment is set again.
+    #[command(after_help = help::ASSIGN_SET)]
     Set {
         /// Name of the assignment
         name: String,
@@ -37,8 +41,10 @@ enum Verb {
         priority: i64,
     },
     /// List assignments, the highest priority first
+    #[command(after_help = help::ASSIGN_LIST)]
     List,
     /// Remove an assignment; agents keep the config they have
+    #[command(after_help = help::ASSIGN_REMOVE)]
     Remove {
         /// Name of the assignment
         name: String,

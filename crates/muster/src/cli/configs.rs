@@ -9,7 +9,7 @@ use control::v1::{
 use tonic::transport::Channel;
 
 use super::output::{Format, Table, json as to_json, print};
-use super::{Client, call, files, json, names, output};
+use super::{Client, call, files, help, json, names, output};
 use crate::limits;
 
 mod diff;
@@ -25,6 +25,10 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Add a revision, unless it equals the newest one, and print its name
+    ///
+    /// A file that its name calls YAML, JSON or TOML must be it. Agents get the new revision once
+    /// it is assigned: see `muster assign set`.
+    #[command(after_help = help::CONFIG_APPLY)]
     Apply {
         /// Name of the config
         name: String,
@@ -33,14 +37,17 @@ enum Verb {
         files: Vec<String>,
     },
     /// Show a config's revisions, or print the files of one revision
+    #[command(after_help = help::CONFIG_GET)]
     Get {
         /// Name of the config
         #[arg(value_name = "NAME[@REVISION]")]
         name: String,
     },
     /// Compare two revisions, or the newest one with files at hand
+    #[command(after_help = help::CONFIG_DIFF)]
     Diff(diff::Args),
     /// List configs
+    #[command(after_help = help::CONFIG_LIST)]
     List,
 }
 

@@ -1,0 +1,117 @@
+//! Examples that stand under each command's help. A test types every one of them.
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 server unreachable
+
+Examples:
+  # A server with five agents, to look around
+  muster demo
+  # In another terminal
+  muster agents list";
+
+pub(super) const SERVE: &str = "\
+Examples:
+  # Everything in one process; state in ./muster-data
+  muster serve
+  # Settings from a file, one of them overruled
+  muster serve --config muster.toml --log json
+  # One role of a cluster
+  muster serve --role gateway --bus nats://nats:4222
+  muster serve --role fleet-state,control --config cluster.toml";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  muster demo
+  # More agents, and a state that is still there next time
+  muster demo --agents 50 --data-dir demo-data";
+
+pub(super) const AGENTS_LIST: &str = "\
+Examples:
+  muster agents list
+  # Those heard last
+  muster agents list --sort last-seen:desc --limit 20
+  # Whose config failed, and why
+  muster agents list --config-status failed --columns uid,name,error
+  # Attributes select agents, and labels and attributes can be columns
+  muster agents list -l 'service.name=otelcol,env in (prod,staging)'
+  muster agents list -l '!canary' --columns name,label:zone,attr:host.name
+  # For scripts: uids alone, or everything
+  muster agents list --status disconnected -o name
+  muster agents list -o json | jq '.[].config.status'";
+
+pub(super) const AGENTS_WATCH: &str = "\
+Examples:
+  muster agents watch
+  # A line per change, for programs
+  muster agents watch -l env=prod -o json
+  # Only what came after a position that such a line had
+  muster agents watch -l env=prod -o json --from 1.2.3";
+
+pub(super) const AGENTS_GET: &str = "\
+Examples:
+  muster agents get 018bcfe5-6800-7007-8707-070707070707
+  # The config it runs
+  muster agents get 018bcfe5-6800-7007-8707-070707070707 -o json | jq .report.effective_config";
+
+pub(super) const CONFIG_APPLY: &str = "\
+Examples:
+  muster config apply collector -f collector.yaml
+  # Several files need names of their own
+  muster config apply gateway -f main=main.yaml -f tls=tls.yaml
+  # From standard input
+  muster config apply collector -f - < collector.yaml";
+
+pub(super) const CONFIG_GET: &str = "\
+Examples:
+  # Its revisions
+  muster config get collector
+  # The file itself
+  muster config get collector@3 > collector.yaml";
+
+pub(super) const CONFIG_DIFF: &str = "\
+Ends with 0 if both sides are the same, with 1 if they differ, and with 2 or more if it cannot tell.
+Colours are for terminals; NO_COLOR=1 turns them off.
+
+Examples:
+  muster config diff collector@2 collector@3
+  # A revision and the newest one
+  muster config diff collector@2
+  # The newest one and what is about to be applied
+  muster config diff collector -f collector.yaml";
+
+pub(super) const CONFIG_LIST: &str = "\
+Examples:
+  muster config list
+  muster config list -o name";
+
+pub(super) const ASSIGN_SET: &str = "\
+Examples:
+  # All agents, where nothing of a higher priority selects them
+  muster assign set everyone -l '' --config collector --priority -1
+  # One revision for the agents of an environment
+  muster assign set prod -l env=prod --config collector@3";
+
+pub(super) const ASSIGN_LIST: &str = "\
+Examples:
+  muster assign list
+  muster assign list -o json";
+
+pub(super) const ASSIGN_REMOVE: &str = "\
+Examples:
+  muster assign remove prod";
+
+pub(super) const COMPLETION: &str = "\
+Examples:
+  # bash, with the package bash-completion
+  muster completion bash > ~/.local/share/bash-completion/completions/muster
+  # zsh, in a directory of $fpath
+  muster completion zsh > ~/.zfunc/_muster
+  # fish
+  muster completion fish > ~/.config/fish/completions/muster.fish
+  # PowerShell: put into the profile what this prints
+  muster completion powershell
+  # In this bash only
+  source <(muster completion bash)";
+
+#[cfg(test)]
+mod tests;
