@@ -93,14 +93,14 @@ async fn list(channel: &Channel) -> Vec<Agent> {
 async fn give(channel: &Channel, body: &str) -> Vec<u8> {
     let file = AgentConfigFile { body: body.to_owned().into(), ..Default::default() };
     let files = [(String::new(), file)].into();
-    let request = ApplyConfigRequest { name: "configs/c".to_owned(), files };
+    let request = ApplyConfigRequest { name: "configs/c".to_owned(), files, allow_empty: false };
     let applied = ConfigsClient::new(channel.clone()).apply_config(request).await.unwrap();
     let assignment = Assignment {
         name: "assignments/everyone".to_owned(),
         config_revision: "configs/c".to_owned(),
         ..Default::default()
     };
-    let request = SetAssignmentRequest { assignment: Some(assignment) };
+    let request = SetAssignmentRequest { assignment: Some(assignment), validate_only: false };
     AssignmentsClient::new(channel.clone()).set_assignment(request).await.unwrap();
     applied.into_inner().hash
 }

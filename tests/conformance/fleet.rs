@@ -144,7 +144,8 @@ impl Fleet {
         files: Vec<(String, AgentConfigFile)>,
     ) -> Vec<u8> {
         let name = format!("configs/{name}");
-        let request = ApplyConfigRequest { name, files: files.into_iter().collect() };
+        let request =
+            ApplyConfigRequest { name, files: files.into_iter().collect(), allow_empty: false };
         let mut configs = ConfigsClient::new(self.channel.clone());
         configs.apply_config(request).await.unwrap().into_inner().hash
     }
@@ -157,7 +158,7 @@ impl Fleet {
             config_revision: format!("configs/{config}"),
             ..Default::default()
         };
-        let request = SetAssignmentRequest { assignment: Some(assignment) };
+        let request = SetAssignmentRequest { assignment: Some(assignment), validate_only: false };
         AssignmentsClient::new(self.channel.clone()).set_assignment(request).await.unwrap();
     }
 

@@ -175,14 +175,15 @@ impl Operator {
     async fn give(&self, body: &str) {
         let file = AgentConfigFile { body: body.to_owned().into(), ..Default::default() };
         let files = [("collector.yaml".to_owned(), file)].into();
-        let request = ApplyConfigRequest { name: "configs/c".to_owned(), files };
+        let request =
+            ApplyConfigRequest { name: "configs/c".to_owned(), files, allow_empty: false };
         ConfigsClient::new(self.channel.clone()).apply_config(request).await.unwrap();
         let assignment = Assignment {
             name: "assignments/everyone".to_owned(),
             config_revision: "configs/c".to_owned(),
             ..Default::default()
         };
-        let request = SetAssignmentRequest { assignment: Some(assignment) };
+        let request = SetAssignmentRequest { assignment: Some(assignment), validate_only: false };
         AssignmentsClient::new(self.channel.clone()).set_assignment(request).await.unwrap();
     }
 

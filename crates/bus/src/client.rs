@@ -30,6 +30,9 @@ impl Call for v1::IntentChanged {
 impl Call for v1::Reassess {
     type Reply = v1::ReassessReply;
 }
+impl Call for v1::Forget {
+    type Reply = v1::ForgetReply;
+}
 impl Call for v1::GatewayRequest {
     type Reply = v1::GatewayReply;
 }

@@ -28,13 +28,13 @@ pub struct Told {
     pub summary: Option<AgentSummary>,
 }
 
-/// Encodes what one commit did.
+/// Encodes what one commit did; without a summary it deleted the agent.
 pub fn encode(
     uid: &InstanceUid,
     version: u64,
     at: Timestamp,
     events: &[Event],
-    summary: &AgentSummary,
+    summary: Option<&AgentSummary>,
 ) -> Bytes {
     let event = AgentEvent {
         format: FORMAT,
@@ -42,7 +42,7 @@ pub fn encode(
         version,
         at_unix_ms: at.0,
         kinds: events.iter().map(|event| kind(*event).into()).collect(),
-        summary: Some(to_wire(summary)),
+        summary: summary.map(to_wire),
     };
     event.encode_to_vec().into()
 }
@@ -62,7 +62,7 @@ pub fn decode(event: AgentEvent) -> Option<Told> {
 }
 
 /// Every event and its kind on the wire.
-const KINDS: [(Event, Kind); 16] = [
+const KINDS: [(Event, Kind); 18] = [
     (Event::Appeared, Kind::Appeared),
     (Event::Connected, Kind::Connected),
     (Event::Disconnected, Kind::Disconnected),
@@ -79,6 +79,8 @@ const KINDS: [(Event, Kind); 16] = [
     (Event::ConfigDelivered, Kind::ConfigDelivered),
     (Event::FullStateRequested, Kind::FullStateRequested),
     (Event::DuplicateDetected, Kind::DuplicateDetected),
+    (Event::LabelsChanged, Kind::LabelsChanged),
+    (Event::Forgotten, Kind::Forgotten),
 ];
 
 fn kind(event: Event) -> Kind {
@@ -114,6 +116,8 @@ fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
             status: config.status,
             error_message: config.error_message.clone(),
             decision: config.decision,
+            delivered: config.delivered,
+            refused: config.refused,
         }),
         first_seen_unix_ms: summary.first_seen.0,
         last_seen_unix_ms: summary.last_seen.0,
@@ -149,6 +153,8 @@ fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
             reported_hash: config.reported_hash.to_vec(),
             status: config.status,
             error_message: config.error_message,
+            delivered: config.delivered,
+            refused: config.refused,
         },
         first_seen: Timestamp(summary.first_seen_unix_ms),
         last_seen: Timestamp(summary.last_seen_unix_ms),
@@ -179,6 +185,7 @@ mod tests {
         let hash = ConfigHash([9; 32]);
         let config = Some(RevisionRef { config: "c".to_owned(), revision: 2, hash });
         record.offered = Offered { config, decision: 11 };
+        record.failed.push(hash);
         record.labels.insert("env".to_owned(), "prod".to_owned());
         record
     }
@@ -188,7 +195,7 @@ mod tests {
         let record = record();
         let summary = AgentSummary::from(&record);
         let events: Vec<Event> = KINDS.iter().map(|(event, _)| *event).collect();
-        let bytes = encode(&record.instance_uid, 5, Timestamp(8), &events, &summary);
+        let bytes = encode(&record.instance_uid, 5, Timestamp(8), &events, Some(&summary));
         let told = decode(AgentEvent::decode(bytes).unwrap()).unwrap();
         let instance_uid = record.instance_uid;
         let (version, at, summary) = (5, Timestamp(8), Some(summary));

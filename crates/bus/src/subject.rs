@@ -12,6 +12,8 @@ pub enum Subject {
     Close,
     /// Agents whose offers may have changed, to any one worker.
     Reassess,
+    /// Agents to forget, to any one worker.
+    Forget,
     /// Signs of life, to whoever listens.
     Presence,
     /// The assignments changed, to whoever listens.
@@ -32,6 +34,7 @@ impl Subject {
             Self::Report => "fleet.report".to_owned(),
             Self::Close => "fleet.close".to_owned(),
             Self::Reassess => "fleet.reassess".to_owned(),
+            Self::Forget => "fleet.forget".to_owned(),
             Self::Presence => "presence".to_owned(),
             Self::Intent => "intent".to_owned(),
             Self::Gateway(id) => format!("gateway.{id}"),

@@ -16,6 +16,9 @@ pub enum Error {
     /// There is no such thing: look for it under another name.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// Not while it is as it is: change that first.
+    #[error("{0}")]
+    Precondition(String),
     /// Somebody else changed it meanwhile: read it and decide again.
     #[error("{0} was changed by somebody else at the same time")]
     Aborted(String),

@@ -1,19 +1,23 @@
 //! Operators' intent in the ledger: configs with their revisions, and the assignments.
 
+mod brake;
+mod labels;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments};
-use model::selector::Selector;
-use model::{Clock, Config, ConfigHash, Revision, RevisionRef};
+use model::{Clock, Config, ConfigHash, Revision};
 use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
 use store::{Cursor, Key, Outcome, SHARDS, Store, Table, Version, Write, tables};
 
 use crate::error::within;
 use crate::{Error, Limits};
+pub(crate) use brake::Advance;
+pub(crate) use labels::Relabel;
 
 /// Its name in errors.
 const LEDGER: &str = "the ledger";
@@ -139,43 +143,45 @@ impl Ledger {
         Ok((held.value, held.version.0))
     }
 
-    /// Creates or replaces an assignment. `check` sees all assignments as they will be, before
-    /// they are written. Returns the assignment and the decision's number.
-    pub(crate) async fn set_assignment<T>(
+    /// The assignments as they are, and as they would be with another one created or replaced.
+    /// Its brake is on; whoever counts the agents lets the first ones through.
+    pub(crate) fn with_assignment(
         &self,
-        name: &str,
-        selector: &Selector,
-        config: &RevisionRef,
-        priority: i64,
-        check: impl Fn(&Assignments) -> T,
-    ) -> Result<(Assignment, u64, T), Error> {
+        before: &Assignments,
+        assignment: Assignment,
+    ) -> Result<Assignments, Error> {
+        if let Some(other) = before.conflict(&assignment) {
+            let reason = format!(
+                "{} is also the priority of assignment {:?}, whose selector {:?} may select the \
+                 same agents; give one of them another priority",
+                assignment.priority,
+                other.name,
+                other.selector.as_str()
+            );
+            return Err(Error::invalid("assignment.priority", reason));
+        }
+        let mut after = before.clone();
+        after.list.retain(|other| other.name != assignment.name);
+        after.list.push(assignment);
+        if after.list.len() > self.limits.assignments_max {
+            let reason = format!("there are {} already", self.limits.assignments_max);
+            return Err(Error::invalid("assignment", reason));
+        }
+        Ok(after)
+    }
+
+    /// Writes the assignments that `decide` makes of those that are there, and what else it found.
+    /// Returns that with the decision's number.
+    pub(crate) async fn decide<T>(
+        &self,
+        decide: impl Fn(&Assignments) -> Result<(Assignments, T), Error>,
+    ) -> Result<(Assignments, u64, T), Error> {
         for _ in 0..self.limits.write_tries {
             let mut held = self.held_assignments().await?;
-            let assignment = Assignment {
-                name: name.to_owned(),
-                selector: selector.clone(),
-                config: config.clone(),
-                priority,
-                updated: self.clock.now(),
-            };
-            if let Some(other) = held.value.conflict(&assignment) {
-                let reason = format!(
-                    "{priority} is also the priority of assignment {:?}, whose selector {:?} may \
-                     select the same agents; give one of them another priority",
-                    other.name,
-                    other.selector.as_str()
-                );
-                return Err(Error::invalid("assignment.priority", reason));
-            }
-            held.value.list.retain(|other| other.name != name);
-            held.value.list.push(assignment.clone());
-            if held.value.list.len() > self.limits.assignments_max {
-                let reason = format!("there are {} already", self.limits.assignments_max);
-                return Err(Error::invalid("assignment", reason));
-            }
-            let checked = check(&held.value);
+            let (after, found) = decide(&held.value)?;
+            held.value = after.clone();
             if let Some(decision) = self.write_assignments(held).await? {
-                return Ok((assignment, decision, checked));
+                return Ok((after, decision, found));
             }
         }
         Err(Error::Aborted("the list of assignments".to_owned()))

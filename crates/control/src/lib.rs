@@ -4,7 +4,7 @@
 //!   records (scan) ─┐
 //!   event log ──────┼─► view ─► lists, selectors, previews ─► gRPC
 //!   presence ───────┘     └──► reconciler ─► workers: reassess these agents
-//!   ledger ◄─► configs, assignments
+//!   ledger ◄─► configs, assignments, labels ◄─ governor: who is let through, what stops
 //! ```
 //!
 //! Control writes operators' intent to the ledger and nothing else: records are the workers'.
@@ -13,6 +13,8 @@
 mod api;
 mod backoff;
 mod error;
+mod governor;
+mod keeper;
 mod ledger;
 mod limits;
 mod reconcile;

@@ -29,6 +29,10 @@ pub struct Limits {
     pub revisions_max: usize,
     /// Assignments: the list is one value.
     pub assignments_max: usize,
+    /// Labels of one agent: they ride in its record and in every event of it.
+    pub labels_max: usize,
+    /// Bytes of a label's key, and of its value.
+    pub label_bytes_max: usize,
     /// Tries at a compare-and-set that others win.
     pub write_tries: usize,
     /// Agents per message to the workers: one batch of theirs, twice over.
@@ -39,6 +43,14 @@ pub struct Limits {
     pub reassess_timeout: Duration,
     /// How often the whole fleet is compared with the assignments even if nothing changed.
     pub reconcile_interval: Duration,
+    /// How long a worker may take to forget or relabel agents: an operator waits for it.
+    pub worker_timeout: Duration,
+    /// How often assignments that are on their way are looked at even if no agent says a word.
+    pub brake_interval: Duration,
+    /// Pause between two such looks at the least.
+    pub brake_pace: Duration,
+    /// How often silent agents and lost labels are looked for.
+    pub keep_interval: Duration,
     /// Tries per message to the workers; agents left over wait for the next look at the fleet.
     pub reassess_tries: usize,
     /// First pause after something failed; doubled each time.
@@ -96,11 +108,17 @@ impl Default for Limits {
             config_bytes_max: (64 << 20) - (1 << 20),
             revisions_max: 10_000,
             assignments_max: 5_000,
+            labels_max: 64,
+            label_bytes_max: 256,
             write_tries: 5,
             reassess_max: 256,
             reassess_in_flight_max: 4,
             reassess_timeout: Duration::from_secs(15),
             reconcile_interval: Duration::from_secs(30),
+            worker_timeout: Duration::from_secs(5),
+            brake_interval: Duration::from_secs(2),
+            brake_pace: Duration::from_millis(100),
+            keep_interval: Duration::from_secs(60),
             reassess_tries: 4,
             retry_min: Duration::from_millis(250),
             retry_max: Duration::from_secs(10),

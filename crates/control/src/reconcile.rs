@@ -30,6 +30,11 @@ impl Decided {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
+    /// Hears of decisions from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+
     /// A decision is stored. Does not wait: whoever asked for it is answered now.
     pub(crate) fn tell(&self, decision: u64) {
         self.0.send_if_modified(|newest| {
@@ -71,7 +76,7 @@ struct Look {
 impl Reconciler {
     /// Reconciles after each decision, whoever made it, and from time to time; for ever.
     pub(crate) async fn run(self) {
-        let mut own = self.decided.0.subscribe();
+        let mut own = self.decided.subscribe();
         let mut told: Option<Inbox<v1::IntentChanged>> = None;
         let mut periodic = interval(self.limits.reconcile_interval);
         periodic.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,7 +125,7 @@ impl Reconciler {
         metrics::counter!("muster_control_reconciliations_total").increment(1);
         metrics::gauge!("muster_control_outdated_agents")
             .set(f64::from(u32::try_from(agents.len()).unwrap_or(u32::MAX)));
-        if everyone {
+        if everyone && assignments.hold.is_none() {
             agents.extend(self.view.unanswered());
             agents.sort_unstable();
             agents.dedup();
@@ -146,7 +151,7 @@ impl Reconciler {
         newer: &watch::Receiver<u64>,
     ) -> usize {
         let instance_uids = agents.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
-        let ask = v1::Reassess { instance_uids, decision };
+        let ask = v1::Reassess { instance_uids, decision, labels: false };
         let timeout = self.limits.reassess_timeout;
         let mut backoff = Backoff::new(&self.limits);
         let mut left = agents.len();

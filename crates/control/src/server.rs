@@ -1,6 +1,7 @@
 //! Control as a value: made, served, stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::Client;
 use model::Clock;
@@ -16,6 +17,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::api::Api;
+use crate::governor::Governor;
+use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::reconcile::{Decided, Reconciler};
 use crate::v1::agents_server::AgentsServer;
@@ -30,12 +33,15 @@ use crate::{Error, Limits, v1};
 pub struct Config {
     /// What it allows itself and operators.
     pub limits: Limits,
+    /// How long an agent may be away before it is forgotten; for ever without it.
+    pub forget_after: Option<Duration>,
 }
 
 /// The operators' side of a fleet.
 #[derive(Debug)]
 pub struct Control {
     limits: Limits,
+    forget_after: Option<Duration>,
     view: Arc<View>,
     records: Arc<dyn Store>,
     ledger: Ledger,
@@ -52,10 +58,10 @@ impl Control {
         ledger: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let limits = config.limits;
+        let Config { limits, forget_after } = config;
         let view = Arc::new(View::new(limits, clock.clone()));
         let ledger = Ledger { limits, store: ledger, clock };
-        Self { limits, view, records, ledger, decided: Decided::new(), bus }
+        Self { limits, forget_after, view, records, ledger, decided: Decided::new(), bus }
     }
 
     /// Whether the fleet is in memory.
@@ -118,10 +124,26 @@ impl Control {
             records: self.records.clone(),
             rebuilt: rebuilt.clone(),
         };
+        let governor = Governor {
+            limits,
+            view: view.clone(),
+            ledger: ledger.clone(),
+            bus: bus.clone(),
+            decided: decided.clone(),
+        };
+        let keeper = Keeper {
+            limits,
+            forget_after: self.forget_after,
+            view: view.clone(),
+            ledger: ledger.clone(),
+            bus: bus.clone(),
+        };
         let reconciler = Reconciler { limits, view: view.clone(), ledger, bus, rebuilt, decided };
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().events()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
         tasks.spawn(report_health(reporter, view, stop.clone()));
     }
 

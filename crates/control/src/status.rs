@@ -9,6 +9,7 @@ impl From<Error> for Status {
         let code = match &error {
             Error::Invalid { .. } => Code::InvalidArgument,
             Error::NotFound(_) => Code::NotFound,
+            Error::Precondition(_) => Code::FailedPrecondition,
             Error::Aborted(_) | Error::TooSlow => Code::Aborted,
             Error::OutOfRange(_) => Code::OutOfRange,
             Error::Exhausted(_) => Code::ResourceExhausted,

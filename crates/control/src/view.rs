@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use bus::event::Told;
 use bus::{Position, v1};
@@ -14,13 +15,15 @@ use model::selector::Selector;
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentCapabilities;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::Limits;
 
 mod feed;
+mod impact;
 
 pub(crate) use feed::Feed;
+pub(crate) use impact::Impact;
 
 /// The fleet as far as this control knows.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct View {
     state: RwLock<State>,
     /// Whether there was a snapshot.
     ready: watch::Sender<bool>,
+    /// Rung when agents stand otherwise with what they are offered.
+    stirred: Notify,
 }
 
 #[derive(Debug)]
@@ -85,7 +90,7 @@ impl View {
     pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let (agents, gateways) = (BTreeMap::new(), BTreeMap::new());
         let state = RwLock::new(State { agents, gateways, next: Position(0) });
-        Self { limits, clock, state, ready: watch::Sender::new(false) }
+        Self { limits, clock, state, ready: watch::Sender::new(false), stirred: Notify::new() }
     }
 
     /// Whether a snapshot has been taken.
@@ -156,28 +161,56 @@ impl View {
         self.show(&state, uid, &entry, now)
     }
 
-    /// How many agents a selector selects, and how many of them would be offered something else
-    /// under other assignments.
-    pub(crate) fn preview(&self, selector: &Selector, assignments: &Assignments) -> (usize, usize) {
+    /// The uids of agents that a selector selects.
+    pub(crate) fn matching(&self, selector: &Selector) -> Vec<InstanceUid> {
         let state = self.read();
-        let selected: Vec<&AgentSummary> = state
-            .agents
-            .values()
-            .map(|entry| &*entry.summary)
-            .filter(|summary| selector.matches(*summary))
-            .collect();
-        let affected = selected
-            .iter()
-            .filter(|summary| takes_config(summary) && assignments.outdates(u64::MAX, summary))
-            .count();
-        (selected.len(), affected)
+        let selected = state.agents.iter().filter(|(_, entry)| selector.matches(&*entry.summary));
+        selected.map(|(uid, _)| *uid).collect()
+    }
+
+    /// One agent.
+    pub(crate) fn agent(&self, uid: &InstanceUid) -> Option<Shown> {
+        let (state, now) = (self.read(), self.clock.now());
+        let entry = state.agents.get(uid)?;
+        Some(self.show(&state, uid, entry, now))
+    }
+
+    /// Agents that are not connected and were not heard for so long, with their versions.
+    pub(crate) fn silent_for(&self, long: Duration) -> Vec<(InstanceUid, u64)> {
+        let (state, now) = (self.read(), self.clock.now());
+        let long = u64::try_from(long.as_millis()).unwrap_or(u64::MAX);
+        let silent = |entry: &Entry| {
+            let last = entry.heard.max(entry.summary.last_seen);
+            now.millis_since(last) > long && !self.connected(&state, entry, now)
+        };
+        let found = state.agents.iter().filter(|(_, entry)| silent(entry));
+        found.map(|(uid, entry)| (*uid, entry.version)).collect()
+    }
+
+    /// Agents whose record has other labels than these.
+    pub(crate) fn labelled_otherwise(
+        &self,
+        labels: &BTreeMap<InstanceUid, BTreeMap<String, String>>,
+    ) -> Vec<InstanceUid> {
+        let state = self.read();
+        let wrong = |(uid, labels): &(&InstanceUid, &BTreeMap<String, String>)| {
+            state.agents.get(uid).is_some_and(|entry| entry.summary.labels != **labels)
+        };
+        labels.iter().filter(wrong).map(|(uid, _)| *uid).collect()
+    }
+
+    /// Waits until agents stand otherwise with what they are offered than at the last time.
+    pub(crate) async fn stirred(&self) {
+        self.stirred.notified().await;
     }
 
     /// Agents that are offered something else than these assignments say.
     pub(crate) fn outdated(&self, assignments: &Assignments, decision: u64) -> Vec<InstanceUid> {
         let state = self.read();
-        let outdated = |entry: &&Entry| assignments.outdates(decision, &entry.summary);
-        state.agents.iter().filter(|(_, entry)| outdated(entry)).map(|(uid, _)| *uid).collect()
+        let outdated = |(uid, entry): &(&InstanceUid, &Entry)| {
+            assignments.outdates(decision, uid, &entry.summary)
+        };
+        state.agents.iter().filter(outdated).map(|(uid, _)| *uid).collect()
     }
 
     /// Agents with a session that have not said a word about what they are offered.
@@ -201,6 +234,8 @@ impl View {
         if held.is_some_and(|held| held.version >= told.version) {
             return false;
         }
+        let before = held.map(|held| (held.summary.config.clone(), held.summary.gateway.is_some()));
+        let after = told.summary.as_ref().map(|now| (now.config.clone(), now.gateway.is_some()));
         match told.summary {
             Some(summary) => {
                 let heard = held.map_or(Timestamp(0), |held| held.heard);
@@ -209,6 +244,9 @@ impl View {
                 state.agents.insert(told.instance_uid, entry);
             }
             None => drop(state.agents.remove(&told.instance_uid)),
+        }
+        if before != after {
+            self.stirred.notify_one();
         }
         metrics::gauge!("muster_control_agents").set(count(state.agents.len()));
         true

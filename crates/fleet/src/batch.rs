@@ -81,6 +81,21 @@ impl Shared {
         }
     }
 
+    /// Forgets agents until told to stop. One message is a batch already.
+    pub(crate) async fn forgets(self, mut inbox: Inbox<v1::Forget>) {
+        while let Some(received) = self.next(&mut inbox).await {
+            let (ask, responder) = received.split();
+            match self.engine.forget(&ask).await {
+                Ok((answer, announcement)) => {
+                    responder.send(&answer).await;
+                    announcement.settle(&self.engine.bus, &*self.engine.records).await;
+                }
+                // No answer makes control ask again.
+                Err(error) => tracing::debug!(%error, "agents not forgotten"),
+            }
+        }
+    }
+
     /// Stores gateways' presence, one command per batch of theirs.
     pub(crate) async fn presence(self, mut inbox: Inbox<v1::Presence>) {
         while let Some(received) = self.next(&mut inbox).await {
@@ -102,7 +117,7 @@ impl Shared {
         while let Some(received) = self.next(&mut inbox).await {
             let (changed, responder) = received.split();
             match self.engine.ledger.catch_up(changed.decision).await {
-                Ok(()) => responder.send(&v1::IntentKnown {}).await,
+                Ok(_) => responder.send(&v1::IntentKnown {}).await,
                 Err(error) => tracing::debug!(%error, "assignments not read"),
             }
         }

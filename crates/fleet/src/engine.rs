@@ -11,7 +11,7 @@ use model::session::{self, Context, Input, Outcome, Reply, Rival, step};
 use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Random, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
-use store::{Key, Outcome as Written, Presence, Store, Version, Write, tables};
+use store::{Key, Outcome as Written, Presence, Store, Stored, Version, Write, tables};
 
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
@@ -35,6 +35,7 @@ pub(crate) enum What {
     Poll { remote_address: String, message: Box<AgentToServer> },
     Close { owner: Owner, epoch: u64, answered: Option<u64> },
     Assess,
+    Labelled { labels: BTreeMap<String, String>, version: u64 },
     Pushed { epoch: u64, hash: ConfigHash },
 }
 
@@ -141,13 +142,9 @@ impl Engine {
                 continue;
             }
             let (key, expected) = (Key::agent(uid), agent.loaded.version);
-            let events = bus::event::encode(
-                uid,
-                expected.next().0,
-                now,
-                &stepped.events,
-                &AgentSummary::from(&stepped.record),
-            );
+            let summary = AgentSummary::from(&stepped.record);
+            let version = expected.next().0;
+            let events = bus::event::encode(uid, version, now, &stepped.events, Some(&summary));
             let events = outbox::append(&agent.loaded.pending, expected.next(), &events);
             let value = tables::agents::encode(&stepped.record, &agent.loaded.unknown);
             writes.push(Write { key, expected, value, events });
@@ -191,6 +188,10 @@ impl Engine {
         for (((uid, jobs), key), stored) in by_agent.into_iter().zip(keys).zip(stored) {
             let loaded = match stored {
                 None => Loaded::absent(uid, now),
+                // It was forgotten, which the log may not know yet.
+                Some(Stored { version, value, events }) if value.is_empty() => {
+                    Loaded { version, pending: events, ..Loaded::absent(uid, now) }
+                }
                 Some(stored) => match tables::agents::decode(&key, &stored.value) {
                     Ok(decoded) => {
                         let mut pending = stored.events;
@@ -215,7 +216,26 @@ impl Engine {
         // it must take them before the outbox grows further.
         left_behind.publish(&self.bus).await?;
         self.load_presence(jobs, &mut agents).await?;
+        self.load_labels(&mut agents).await;
         Ok(agents)
+    }
+
+    /// A new agent may have been labelled in an earlier life. If the ledger cannot be read, control
+    /// finds it without its labels by and by.
+    async fn load_labels(&self, agents: &mut BTreeMap<InstanceUid, Agent>) {
+        let new = agents.iter().filter(|(_, agent)| agent.loaded.record.sequence_num.is_none());
+        let new: Vec<InstanceUid> = new.map(|(uid, _)| *uid).collect();
+        match self.ledger.labels(&new).await {
+            Ok(found) => {
+                for (uid, (labels, version)) in found {
+                    if let Some(agent) = agents.get_mut(&uid) {
+                        agent.loaded.record.labels = labels;
+                        agent.loaded.record.labels_version = version;
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "labels of new agents not read"),
+        }
     }
 
     /// Gives up on jobs whose askers did so while the store was being read.
@@ -381,6 +401,7 @@ impl What {
                 Input::Close { owner: owner.clone(), epoch: *epoch, answered: *answered }
             }
             Self::Assess => Input::Assess,
+            Self::Labelled { labels, version } => Input::Labelled { labels, version: *version },
             Self::Pushed { epoch, hash } => Input::Pushed { epoch: *epoch, hash: *hash },
         }
     }

@@ -2,12 +2,14 @@
 //! bodies of configs. Read from the ledger alone; a ledger that is empty or away takes nothing
 //! away from anybody.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use model::ConfigHash;
 use model::assign::Assignments;
 use model::session::Intent;
+use opamp::InstanceUid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use store::{Key, Store, tables};
@@ -22,6 +24,9 @@ pub(crate) struct Ledger {
     bodies: Cache<ConfigHash, Bytes, ByteWeight>,
 }
 
+/// Labels and their version, by agent.
+pub(crate) type Labels = BTreeMap<InstanceUid, (BTreeMap<String, String>, u64)>;
+
 /// One version of the assignments.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -30,6 +35,10 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    pub(crate) fn assignments(&self) -> &Assignments {
+        &self.assignments
+    }
+
     pub(crate) fn intent(&self) -> Intent<'_> {
         Intent { assignments: &self.assignments, decision: self.decision }
     }
@@ -59,14 +68,9 @@ impl Ledger {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The number of the decision last read.
-    pub(crate) fn decision(&self) -> Option<u64> {
-        self.known().map(|known| known.decision)
-    }
-
     /// Reads the assignments again. What is older than what is known is not taken: it comes from
     /// a read that was overtaken, or from a ledger that lost something.
-    pub(crate) async fn refresh(&self) -> Result<(), Error> {
+    pub(crate) async fn refresh(&self) -> Result<Arc<Known>, Error> {
         let key = Key::intent();
         let stored = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten();
         let read = match stored {
@@ -77,16 +81,16 @@ impl Ledger {
             None => Known { assignments: Assignments::default(), decision: 0 },
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_none_or(|known| known.decision <= read.decision) {
-            *known = Some(Arc::new(read));
+        match &*known {
+            Some(newer) if newer.decision > read.decision => Ok(newer.clone()),
+            _ => Ok(known.insert(Arc::new(read)).clone()),
         }
-        Ok(())
     }
 
-    /// Makes sure that a decision is known which somebody has seen already.
-    pub(crate) async fn catch_up(&self, decision: u64) -> Result<(), Error> {
-        if self.decision().is_some_and(|known| known >= decision) {
-            return Ok(());
+    /// The assignments, read again if somebody has seen a newer decision than is known.
+    pub(crate) async fn catch_up(&self, decision: u64) -> Result<Arc<Known>, Error> {
+        if let Some(known) = self.known().filter(|known| known.decision >= decision) {
+            return Ok(known);
         }
         self.refresh().await
     }
@@ -103,6 +107,23 @@ impl Ledger {
         let offer = reply::remote_config(hash, &body);
         self.bodies.insert(*hash, offer.clone());
         Ok(Some(offer))
+    }
+
+    /// What operators labelled these agents, and the version of it; agents without labels are
+    /// left out.
+    pub(crate) async fn labels(&self, uids: &[InstanceUid]) -> Result<Labels, Error> {
+        if uids.is_empty() {
+            return Ok(Labels::new());
+        }
+        let keys: Vec<Key> = uids.iter().map(Key::labels).collect();
+        let mut found = Labels::new();
+        for ((uid, key), stored) in uids.iter().zip(&keys).zip(self.store.get(&keys).await?) {
+            if let Some(stored) = stored {
+                let labels = tables::labels::decode(key, &stored.value)?.value.labels;
+                found.insert(*uid, (labels, stored.version.0));
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) async fn ready(&self) -> Result<(), Error> {

@@ -11,6 +11,7 @@
 mod batch;
 mod engine;
 mod error;
+mod forget;
 mod intent;
 mod limits;
 mod outbox;

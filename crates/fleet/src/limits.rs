@@ -24,7 +24,8 @@ pub struct Limits {
     /// How long a gateway may take to find out whether an agent's socket is alive. Its own
     /// deadline for the pong is 2 s.
     pub probe_timeout: Duration,
-    /// How often the assignments are read again even if nobody said that they changed.
+    /// How often the assignments are read again even if nobody said that they changed: an operator
+    /// who holds all offers is obeyed within about this, whatever the bus loses.
     pub intent_refresh: Duration,
     /// How often one shard is looked through for events that a crash left behind.
     pub sweep_interval: Duration,
@@ -47,7 +48,7 @@ impl Default for Limits {
             conflicts_max: 8,
             deliver_timeout: Duration::from_secs(5),
             probe_timeout: Duration::from_millis(2500),
-            intent_refresh: Duration::from_secs(5),
+            intent_refresh: Duration::from_millis(900),
             sweep_interval: Duration::from_secs(1),
             ready_interval: Duration::from_secs(1),
             bodies_bytes_max: 128 << 20,

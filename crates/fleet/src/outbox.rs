@@ -57,6 +57,11 @@ impl Announcement {
         }
     }
 
+    /// Whether there is something to tell of a key.
+    pub(crate) fn names(&self, key: &Key) -> bool {
+        self.entries.iter().any(|(named, ..)| named == key)
+    }
+
     /// Appends the events to the log. The log drops those it has.
     pub(crate) async fn publish(&self, bus: &Client) -> Result<(), Error> {
         if self.entries.is_empty() {
@@ -65,7 +70,8 @@ impl Announcement {
         let entries = self.entries.iter().flat_map(|(key, _, outbox)| {
             read(outbox).into_iter().map(move |(version, payload)| LogEntry {
                 key: format!("{:02}", key.shard()),
-                id: format!("{key}-{}", version.0),
+                // An agent that was forgotten and comes back counts from 1 again.
+                id: format!("{key}-{}-{:08x}", version.0, crc32fast::hash(&payload)),
                 payload,
             })
         });

@@ -2,6 +2,7 @@
 //! told through the gateway that holds it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bus::Subject;
 use bus::v1::{
@@ -13,6 +14,7 @@ use model::{ConfigHash, GatewayId};
 use opamp::InstanceUid;
 
 use crate::engine::{Done, Engine, Job, What};
+use crate::intent::{Known, Labels};
 use crate::outbox::Announcement;
 use crate::{Error, reply};
 
@@ -23,13 +25,12 @@ impl Engine {
     /// Brings agents' offers in line with a decision and pushes what is new to them.
     pub(crate) async fn reassess(&self, ask: &Reassess) -> (ReassessReply, Vec<Announcement>) {
         let mut answer = ReassessReply::default();
-        let uids = ask.instance_uids.iter().filter_map(|uid| InstanceUid::try_from(&uid[..]).ok());
-        let jobs: Vec<Job> =
-            uids.map(|uid| Job { uid, what: What::Assess, deadline: None }).collect();
-        if self.ledger.catch_up(ask.decision).await.is_err() {
-            answer.failed = count(jobs.len());
+        let uids: Vec<InstanceUid> =
+            ask.instance_uids.iter().filter_map(|uid| (&uid[..]).try_into().ok()).collect();
+        let Ok((jobs, known)) = self.questions(ask, &uids).await else {
+            answer.failed = count(uids.len());
             return (answer, Vec::new());
-        }
+        };
         let applied = self.apply(&jobs).await;
         let mut announcements = vec![applied.announcement];
         let mut deliveries = Deliveries::new();
@@ -37,7 +38,7 @@ impl Engine {
             match result {
                 Ok(done) => {
                     answer.changed += 1;
-                    plan(&mut deliveries, job.uid, &done);
+                    plan(&mut deliveries, job.uid, &done, &known);
                 }
                 Err(_) => answer.failed += 1,
             }
@@ -55,6 +56,22 @@ impl Engine {
         answer.sent = count(pushed.len());
         announcements.push(self.apply(&pushed).await.announcement);
         (answer, announcements)
+    }
+
+    /// What is to be looked at anew of each agent, and the intent it is looked at with.
+    async fn questions(
+        &self,
+        ask: &Reassess,
+        uids: &[InstanceUid],
+    ) -> Result<(Vec<Job>, Arc<Known>), Error> {
+        let known = self.ledger.catch_up(ask.decision).await?;
+        let mut labels = if ask.labels { self.ledger.labels(uids).await? } else { Labels::new() };
+        let what = |uid| match labels.remove(uid) {
+            Some((labels, version)) => What::Labelled { labels, version },
+            None => What::Assess,
+        };
+        let jobs = uids.iter().map(what).zip(uids);
+        Ok((jobs.map(|(what, uid)| Job { uid: *uid, what, deadline: None }).collect(), known))
     }
 
     /// Asks one gateway to tell its agents; returns what is to be noted of those it told.
@@ -91,8 +108,9 @@ impl Engine {
     }
 }
 
-fn plan(deliveries: &mut Deliveries, uid: InstanceUid, done: &Done) {
-    if let (Some(offer), Some(owner)) = (to_push(&done.record), &done.record.owner) {
+fn plan(deliveries: &mut Deliveries, uid: InstanceUid, done: &Done, known: &Known) {
+    let offer = to_push(&done.record, known.assignments());
+    if let (Some(offer), Some(owner)) = (offer, &done.record.owner) {
         let to = (owner.gateway.clone(), offer.hash);
         deliveries.entry(to).or_default().push((uid, done.record.epoch));
     }

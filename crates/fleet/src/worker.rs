@@ -58,6 +58,7 @@ impl Worker {
         let reports = bus.join(&Subject::Report, WORKERS, limits.inbox_max).await?;
         let closes = bus.join(&Subject::Close, WORKERS, limits.inbox_max).await?;
         let reassess = bus.join(&Subject::Reassess, WORKERS, limits.inbox_max).await?;
+        let forget = bus.join(&Subject::Forget, WORKERS, limits.inbox_max).await?;
         let presence = bus.join(&Subject::Presence, WORKERS, limits.inbox_max).await?;
         let intent = bus.subscribe(&Subject::Intent, limits.inbox_max).await?;
 
@@ -77,6 +78,7 @@ impl Worker {
         tasks.spawn(shared.clone().reports(reports));
         tasks.spawn(shared.clone().closes(closes));
         tasks.spawn(shared.clone().reassessments(reassess));
+        tasks.spawn(shared.clone().forgets(forget));
         tasks.spawn(shared.presence(presence));
 
         shutdown.cancelled().await;

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use opamp::InstanceUid;
 use opamp::v1::KeyValue;
 use opamp::v1::any_value::Value;
 
+use crate::brake::Brake;
 use crate::config::RevisionRef;
 use crate::record::AgentRecord;
 use crate::selector::{Labels, Selector};
@@ -24,6 +26,17 @@ pub struct Assignment {
     pub priority: i64,
     /// When it was last set.
     pub updated: Timestamp,
+    /// How far it may go.
+    pub brake: Brake,
+}
+
+/// Why no offer goes out to anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Since when.
+    pub since: Timestamp,
+    /// In the operator's words.
+    pub reason: String,
 }
 
 /// Every assignment there is. Stored as one value, whose version is the decision number: it
@@ -32,6 +45,8 @@ pub struct Assignment {
 pub struct Assignments {
     /// In no particular order.
     pub list: Vec<Assignment>,
+    /// While it is there, no offer goes out.
+    pub hold: Option<Hold>,
 }
 
 impl Assignments {
@@ -53,13 +68,33 @@ impl Assignments {
         })
     }
 
+    /// The assignment whose config an agent may be offered now: the one that holds for it, once
+    /// its brake lets the agent through.
+    pub fn admitted(&self, uid: &InstanceUid, agent: &impl Labels) -> Option<&Assignment> {
+        let open = |found: &&Assignment| found.brake.admits(uid, &found.config.hash);
+        self.resolve(agent).filter(|_| self.hold.is_none()).filter(open)
+    }
+
+    /// Whether the offer in an agent's record may go out to it now.
+    pub fn lets_out(&self, record: &AgentRecord) -> bool {
+        let stopped = |found: &Assignment| {
+            found.brake.is_stopped() && record.offered.config.as_ref() == Some(&found.config)
+        };
+        self.hold.is_none() && !self.resolve(record).is_some_and(stopped)
+    }
+
     /// Whether an agent is offered something else than these assignments, at this decision
-    /// number, say. An agent that nothing selects keeps what it has.
-    pub fn outdates(&self, decision: u64, agent: &AgentSummary) -> bool {
+    /// number, say. An agent that nothing selects, or whose turn has not come, keeps what it has.
+    pub fn outdates(&self, decision: u64, uid: &InstanceUid, agent: &AgentSummary) -> bool {
         decision >= agent.config.decision
-            && self
-                .resolve(agent)
-                .is_some_and(|found| agent.config.offered.as_ref() != Some(&found.config))
+            && self.changes(agent)
+            && self.admitted(uid, agent).is_some()
+    }
+
+    /// Whether an agent is to have another config than it is offered, sooner or later.
+    pub fn changes(&self, agent: &AgentSummary) -> bool {
+        self.resolve(agent)
+            .is_some_and(|found| agent.config.offered.as_ref() != Some(&found.config))
     }
 }
 
@@ -117,7 +152,14 @@ mod tests {
         let config =
             RevisionRef { config: name.to_owned(), revision: 1, hash: ConfigHash([1; 32]) };
         let selector = Selector::parse(selector).unwrap();
-        Assignment { name: name.to_owned(), selector, config, priority, updated: Timestamp(0) }
+        Assignment {
+            name: name.to_owned(),
+            selector,
+            config,
+            priority,
+            updated: Timestamp(0),
+            brake: Brake::default(),
+        }
     }
 
     fn agent(attributes: &[(&str, Value)]) -> AgentRecord {
@@ -136,7 +178,7 @@ mod tests {
     #[test]
     fn the_highest_priority_wins() {
         let list = vec![assignment("all", "", 0), assignment("prod", "env=prod", 10)];
-        let assignments = Assignments { list };
+        let assignments = Assignments { list, hold: None };
         let env = |value: &str| agent(&[("env", Value::StringValue(value.to_owned()))]);
         assert_eq!(assignments.resolve(&env("prod")).unwrap().name, "prod");
         assert_eq!(assignments.resolve(&env("dev")).unwrap().name, "all");
@@ -145,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_possible_tie_is_a_conflict_and_disjoint_selectors_are_not() {
-        let assignments = Assignments { list: vec![assignment("prod", "env=prod", 0)] };
+        let assignments = Assignments { list: vec![assignment("prod", "env=prod", 0)], hold: None };
         assert_eq!(assignments.conflict(&assignment("all", "", 0)).unwrap().name, "prod");
         assert!(assignments.conflict(&assignment("all", "", 1)).is_none());
         assert!(assignments.conflict(&assignment("dev", "env=dev", 0)).is_none());

@@ -35,4 +35,8 @@ pub enum Event {
     FullStateRequested,
     /// Another live agent uses its uid and was given a new one.
     DuplicateDetected,
+    /// Operators labelled it otherwise.
+    LabelsChanged,
+    /// Its record was deleted.
+    Forgotten,
 }

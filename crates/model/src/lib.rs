@@ -10,6 +10,7 @@
 //! from an agent is never an error here, it is a reply.
 
 pub mod assign;
+pub mod brake;
 pub mod config;
 pub mod event;
 pub mod ids;

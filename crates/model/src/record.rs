@@ -43,8 +43,10 @@ pub struct AgentRecord {
     pub remote_address: String,
     /// Other live agents that used its uid.
     pub duplicate: Duplicate,
-    /// The operator's own labels.
+    /// The operator's own labels: a copy of the ledger's.
     pub labels: BTreeMap<String, String>,
+    /// Version of them in the ledger; 0 if there are none.
+    pub labels_version: u64,
     /// When it first spoke.
     pub first_seen: Timestamp,
     /// When it last spoke, as far as stored: presence knows better.
@@ -153,6 +155,7 @@ impl AgentRecord {
             remote_address: String::new(),
             duplicate: Duplicate::default(),
             labels: BTreeMap::new(),
+            labels_version: 0,
             first_seen: now,
             last_seen: now,
         }

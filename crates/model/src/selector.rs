@@ -111,6 +111,21 @@ fn satisfiable<'a>(tests: impl Iterator<Item = &'a Test>) -> bool {
     !(none_left || exists && absent)
 }
 
+/// Checks that a selector can name this label: its key, and its value after an equals sign.
+pub fn check_label(key: &str, value: &str) -> Result<(), String> {
+    let exact = Selector::parse(&format!("{key}={value}")).ok().is_some_and(|selector| {
+        let test = Test::In([value.to_owned()].into());
+        matches!(&selector.requirements[..], [only] if only.key == key && only.test == test)
+    });
+    if exact {
+        return Ok(());
+    }
+    Err(format!(
+        "label {key:?} with value {value:?} could not be selected: use letters, digits and . _ - / \
+         in keys, and no spaces, commas, parentheses, = or ! in values"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

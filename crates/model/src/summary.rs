@@ -64,6 +64,10 @@ pub struct ConfigSummary {
     pub status: i32,
     /// Why it failed.
     pub error_message: String,
+    /// The offer went out to it.
+    pub delivered: bool,
+    /// It failed on what is on offer, now or earlier: it is not told again.
+    pub refused: bool,
 }
 
 impl ConfigSummary {
@@ -80,6 +84,8 @@ impl From<&AgentRecord> for AgentSummary {
         let reported = &record.reported;
         let description = reported.agent_description.clone().unwrap_or_default();
         let status = reported.remote_config_status.clone().unwrap_or_default();
+        let offered = record.offered.config.as_ref();
+        let delivered = record.delivered.as_ref();
         Self {
             gateway: record.owner.as_ref().map(|owner| owner.gateway.clone()),
             epoch: record.epoch,
@@ -101,6 +107,9 @@ impl From<&AgentRecord> for AgentSummary {
                 reported_hash: status.last_remote_config_hash,
                 status: status.status,
                 error_message: status.error_message,
+                delivered: offered
+                    .is_some_and(|offered| delivered.is_some_and(|d| d.hash == offered.hash)),
+                refused: offered.is_some_and(|offered| record.failed.contains(&offered.hash)),
             },
             first_seen: record.first_seen,
             last_seen: record.last_seen,

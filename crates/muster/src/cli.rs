@@ -6,10 +6,12 @@ mod assignments;
 mod call;
 mod completion;
 mod configs;
+mod consent;
 mod files;
 mod help;
 mod json;
 mod names;
+mod offers;
 mod output;
 mod time;
 
@@ -57,6 +59,15 @@ enum Command {
     /// Print a script that completes this command line in a shell
     #[command(after_help = help::COMPLETION)]
     Completion(completion::Args),
+    /// Stop all offers to all agents, at once
+    ///
+    /// Agents that have an offer already go on with it; nobody else gets one, whatever is decided,
+    /// until offers are resumed.
+    #[command(after_help = help::HOLD)]
+    Hold(offers::HoldArgs),
+    /// Let offers out again
+    #[command(after_help = help::RESUME)]
+    Resume(offers::ResumeArgs),
 }
 
 /// Where the server is and how its answers are shown.
@@ -85,6 +96,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(args) => configs::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
         Command::Completion(args) => completion::run(&args),
+        Command::Hold(args) => offers::hold(args).await,
+        Command::Resume(args) => offers::resume(args).await,
     }
 }
 
@@ -108,6 +121,8 @@ mod tests {
             "muster agents watch -l env=prod -o json --from 1.2.3",
             "muster config apply collector -f a.yaml -f b=b.json",
             "muster assign set all -l app=x --config collector@3 --priority -1",
+            "muster agents label -l env=dev canary=yes old- --yes",
+            "muster hold incident -o json",
             "muster demo --agents 3 --opamp-listen 127.0.0.1:0",
             "muster serve --role gateway --role control --bus nats://h --log json",
         ] {

@@ -73,6 +73,10 @@ pub(crate) struct Layer {
     /// Name of this gateway, unique among the living [default: random]
     #[arg(long, value_name = "NAME", env = "MUSTER_GATEWAY_ID")]
     pub(crate) gateway_id: Option<String>,
+    /// Forget agents that were not connected for so long, as `12h` or `30d`; `never` keeps them
+    /// [default: 30d]
+    #[arg(long, value_name = "TIME", env = "MUSTER_FORGET_AFTER")]
+    pub(crate) forget_after: Option<String>,
     /// How logs are written [default: text]
     #[arg(long, value_enum, env = "MUSTER_LOG")]
     pub(crate) log: Option<LogFormat>,
@@ -150,6 +154,7 @@ impl Layer {
             insecure_listen: self.insecure_listen.or(below.insecure_listen),
             fleet: self.fleet.or(below.fleet),
             gateway_id: self.gateway_id.or(below.gateway_id),
+            forget_after: self.forget_after.or(below.forget_after),
             log: self.log.or(below.log),
             log_level: self.log_level.or(below.log_level),
             otlp_endpoint: self.otlp_endpoint.or(below.otlp_endpoint),

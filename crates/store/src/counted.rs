@@ -32,6 +32,8 @@ pub enum Op {
     PutPresence,
     /// [`Store::get_presence`].
     GetPresence,
+    /// [`Store::drop_presence`].
+    DropPresence,
     /// [`Store::ready`].
     Ready,
 }
@@ -50,6 +52,7 @@ impl Op {
             Self::GetBlob => "get_blob",
             Self::PutPresence => "put_presence",
             Self::GetPresence => "get_presence",
+            Self::DropPresence => "drop_presence",
             Self::Ready => "ready",
         }
     }
@@ -151,6 +154,10 @@ impl Store for Counted {
         asked: &[(String, InstanceUid)],
     ) -> Result<Vec<Option<Presence>>, Error> {
         self.command(Op::GetPresence).get_presence(asked).await
+    }
+
+    async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error> {
+        self.command(Op::DropPresence).drop_presence(told).await
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -29,6 +29,11 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(Version, &[u8])> {
     Some((Version(u64::from_be_bytes(*version)), payload))
 }
 
+/// Whether a stored value is nothing but a version: its key was deleted, and its events wait.
+pub(crate) fn is_deleted(stored: &[u8]) -> bool {
+    stored.len() == VERSION
+}
+
 /// A stored value and its outbox, read one after the other. Events of another version than the
 /// value's were written in between: whoever builds on this value conflicts, so they are not its
 /// business.

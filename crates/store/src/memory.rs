@@ -38,9 +38,24 @@ impl State {
             return Outcome::Conflict;
         }
         let version = version.next();
-        let stored = Stored { version, value: write.value, events: write.events };
-        self.values.insert(write.key, stored);
+        if write.value.is_empty() && write.events.is_empty() {
+            self.values.remove(&write.key);
+        } else {
+            let stored = Stored { version, value: write.value, events: write.events };
+            self.values.insert(write.key, stored);
+        }
         Outcome::Written(version)
+    }
+
+    fn settle(&mut self, key: &Key, version: Version) {
+        let Some(stored) = self.values.get_mut(key).filter(|stored| stored.version == version)
+        else {
+            return;
+        };
+        stored.events = Bytes::new();
+        if stored.value.is_empty() {
+            self.values.remove(key);
+        }
     }
 }
 
@@ -58,13 +73,7 @@ impl Store for Memory {
 
     async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error> {
         let mut state = self.state();
-        for (key, version) in settled {
-            if let Some(stored) = state.values.get_mut(key)
-                && stored.version == *version
-            {
-                stored.events = Bytes::new();
-            }
-        }
+        settled.iter().for_each(|(key, version)| state.settle(key, *version));
         Ok(())
     }
 
@@ -79,7 +88,9 @@ impl Store for Memory {
         let state = self.state();
         let mine = |key: &Key| key.table == table && key.shard() == shard;
         let after = |key: &Key| cursor.0.is_empty() || key.id > cursor.0;
-        let mut found = state.values.iter().filter(|(key, _)| mine(key) && after(key));
+        let there =
+            |key: &Key, stored: &Stored| mine(key) && after(key) && !stored.value.is_empty();
+        let mut found = state.values.iter().filter(|(key, stored)| there(key, stored));
         let entries: Vec<_> = found
             .by_ref()
             .take(PAGE_ENTRIES)
@@ -113,6 +124,12 @@ impl Store for Memory {
     ) -> Result<Vec<Option<Presence>>, Error> {
         let state = self.state();
         Ok(asked.iter().map(|key| state.presence.get(key).copied()).collect())
+    }
+
+    async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error> {
+        let mut state = self.state();
+        state.presence.retain(|key, _| !told.contains(key));
+        Ok(())
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -24,14 +24,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// disk for all. When it returns, what it reports written is as durable as the backend is.
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error>;
 
-    /// Forgets the events of keys that still have these versions: the log has them.
+    /// Forgets the events of keys that still have these versions, and the keys themselves if they
+    /// were deleted: the log has them.
     async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error>;
 
     /// Keys of a shard whose events are not settled, with their versions.
     async fn unsettled(&self, table: Table, shard: u8) -> Result<Vec<(Key, Version)>, Error>;
 
     /// Reads a shard of a table page by page, in any order; what is written meanwhile may or may
-    /// not be seen, what stays is seen at least once.
+    /// not be seen, what stays is seen at least once. Deleted keys are left out.
     async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error>;
 
     /// Keeps a body under its hash, for ever.
@@ -49,6 +50,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         asked: &[(String, InstanceUid)],
     ) -> Result<Vec<Option<Presence>>, Error>;
 
+    /// Forgets what holders said of agents.
+    async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error>;
+
     /// Whether the store answers and takes writes.
     async fn ready(&self) -> Result<(), Error>;
 }
@@ -62,11 +66,13 @@ pub enum Table {
     Configs,
     /// The assignments, one value.
     Intent,
+    /// Operators' labels by instance uid.
+    Labels,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 3] = [Table::Agents, Table::Configs, Table::Intent];
+    pub const ALL: [Table; 4] = [Table::Agents, Table::Configs, Table::Intent, Table::Labels];
 
     /// Its name in keys. Stored: never changed.
     pub const fn name(self) -> &'static str {
@@ -74,6 +80,7 @@ impl Table {
             Self::Agents => "agents",
             Self::Configs => "configs",
             Self::Intent => "intent",
+            Self::Labels => "labels",
         }
     }
 }
@@ -98,6 +105,11 @@ impl Key {
         Self { table: Table::Configs, id: Bytes::copy_from_slice(name.as_bytes()) }
     }
 
+    /// The key of an agent's labels.
+    pub fn labels(uid: &InstanceUid) -> Self {
+        Self { table: Table::Labels, ..Self::agent(uid) }
+    }
+
     /// The key of the assignments.
     pub fn intent() -> Self {
         Self { table: Table::Intent, id: Bytes::from_static(b"assignments") }
@@ -116,13 +128,13 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.table.name())?;
         match InstanceUid::try_from(&self.id[..]) {
-            Ok(uid) if self.table == Table::Agents => write!(f, "{uid}"),
+            Ok(uid) if matches!(self.table, Table::Agents | Table::Labels) => write!(f, "{uid}"),
             _ => write!(f, "{}", self.id.escape_ascii()),
         }
     }
 }
 
-/// How often a key was written, from 1.
+/// How often a key was written, from 1. Once a deleted key is gone, it starts over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -141,7 +153,7 @@ impl Version {
 pub struct Stored {
     /// Its version.
     pub version: Version,
-    /// The value.
+    /// The value; empty if the key was deleted and its events are not settled.
     pub value: Bytes,
     /// Events of this version that the log may not have yet; empty once settled.
     pub events: Bytes,
@@ -154,7 +166,8 @@ pub struct Write {
     pub key: Key,
     /// Version the key must have; [`Version::ABSENT`] if it must not be there.
     pub expected: Version,
-    /// The new value.
+    /// The new value; an empty one deletes the key. With events it stays, without a value, until
+    /// they are settled.
     pub value: Bytes,
     /// What the log is to be told; empty for nothing. Replaces what was not settled: whoever
     /// loads unsettled events publishes them before it writes.

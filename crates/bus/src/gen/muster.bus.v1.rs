@@ -154,6 +154,9 @@ pub struct Reassess {
     /// Decision the asker has seen; the worker reads the ledger again when it knows less.
     #[prost(uint64, tag = "2")]
     pub decision: u64,
+    /// Their labels may have changed too: the worker reads them from the ledger.
+    #[prost(bool, tag = "3")]
+    pub labels: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReassessReply {
@@ -166,6 +169,66 @@ pub struct ReassessReply {
     /// Agents that could not be worked on (store or ledger away, too many conflicts).
     #[prost(uint32, tag = "3")]
     pub failed: u32,
+}
+/// Agents to forget (subject fleet.forget): their records are deleted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Forget {
+    #[prost(message, repeated, tag = "1")]
+    pub targets: ::prost::alloc::vec::Vec<forget::Target>,
+}
+/// Nested message and enum types in `Forget`.
+pub mod forget {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Target {
+        #[prost(bytes = "bytes", tag = "1")]
+        pub instance_uid: ::prost::bytes::Bytes,
+        /// Version of the record that the asker judged; another one is left alone.
+        #[prost(uint64, tag = "2")]
+        pub version: u64,
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetReply {
+    /// Outcome per target, in the order asked.
+    #[prost(enumeration = "forget_reply::Outcome", repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<i32>,
+}
+/// Nested message and enum types in `ForgetReply`.
+pub mod forget_reply {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Outcome {
+        Unspecified = 0,
+        Forgotten = 1,
+        /// It changed since, or is gone.
+        Changed = 2,
+        /// The store did not take it.
+        Failed = 3,
+    }
+    impl Outcome {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "OUTCOME_UNSPECIFIED",
+                Self::Forgotten => "OUTCOME_FORGOTTEN",
+                Self::Changed => "OUTCOME_CHANGED",
+                Self::Failed => "OUTCOME_FAILED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+                "OUTCOME_FORGOTTEN" => Some(Self::Forgotten),
+                "OUTCOME_CHANGED" => Some(Self::Changed),
+                "OUTCOME_FAILED" => Some(Self::Failed),
+                _ => None,
+            }
+        }
+    }
 }
 /// What control and workers ask of one gateway (subject `gateway.ID`).
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -440,6 +503,7 @@ pub mod agent_event {
         FullStateRequested = 15,
         Forgotten = 16,
         DuplicateDetected = 17,
+        LabelsChanged = 18,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -466,6 +530,7 @@ pub mod agent_event {
                 Self::FullStateRequested => "FULL_STATE_REQUESTED",
                 Self::Forgotten => "FORGOTTEN",
                 Self::DuplicateDetected => "DUPLICATE_DETECTED",
+                Self::LabelsChanged => "LABELS_CHANGED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -489,6 +554,7 @@ pub mod agent_event {
                 "FULL_STATE_REQUESTED" => Some(Self::FullStateRequested),
                 "FORGOTTEN" => Some(Self::Forgotten),
                 "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
+                "LABELS_CHANGED" => Some(Self::LabelsChanged),
                 _ => None,
             }
         }
@@ -559,5 +625,11 @@ pub mod agent_summary {
         /// Decision that made the offer.
         #[prost(uint64, tag = "7")]
         pub decision: u64,
+        /// The offer went out to the agent.
+        #[prost(bool, tag = "8")]
+        pub delivered: bool,
+        /// The agent failed on what is on offer, now or earlier: it is not told again.
+        #[prost(bool, tag = "9")]
+        pub refused: bool,
     }
 }

@@ -1,18 +1,23 @@
 //! Service Agents.
 
+use std::collections::BTreeMap;
+
 use model::AgentSummary;
-use model::selector::Selector;
+use model::selector::{self, Selector};
+use opamp::InstanceUid;
 use store::{Key, tables};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, convert, names};
 use crate::error::within;
+use crate::ledger::Relabel;
 use crate::v1::{
-    Agent, GetAgentRequest, ListAgentsRequest, ListAgentsResponse, WatchAgentsRequest,
+    Agent, DeleteAgentRequest, DeleteAgentResponse, GetAgentRequest, LabelAgentsRequest,
+    LabelAgentsResponse, ListAgentsRequest, ListAgentsResponse, WatchAgentsRequest,
     WatchAgentsResponse, agents_server,
 };
-use crate::{Error, v1};
+use crate::{Error, keeper, v1};
 
 #[async_trait]
 impl agents_server::Agents for Api {
@@ -30,6 +35,21 @@ impl agents_server::Agents for Api {
         Ok(Response::new(self.agent(&request.get_ref().name).await?))
     }
 
+    async fn label_agents(
+        &self,
+        request: Request<LabelAgentsRequest>,
+    ) -> Result<Response<LabelAgentsResponse>, Status> {
+        Ok(Response::new(self.label(request.into_inner()).await?))
+    }
+
+    async fn delete_agent(
+        &self,
+        request: Request<DeleteAgentRequest>,
+    ) -> Result<Response<DeleteAgentResponse>, Status> {
+        self.delete(&request.get_ref().name).await?;
+        Ok(Response::new(DeleteAgentResponse {}))
+    }
+
     type WatchAgentsStream = ReceiverStream<Result<WatchAgentsResponse, Status>>;
 
     async fn watch_agents(
@@ -45,11 +65,84 @@ impl agents_server::Agents for Api {
 }
 
 impl Api {
+    /// Labels one agent, or all that a selector selects. The labels are stored before workers are
+    /// told; what a worker does not do now is done when house is kept.
+    async fn label(&self, request: LabelAgentsRequest) -> Result<LabelAgentsResponse, Error> {
+        self.check_view()?;
+        let uids = self.named(&request)?;
+        let change = self.relabel(request.set, request.remove)?;
+        let (assignments, _) = self.ledger.assignments().await?;
+        let (changed, impact) = self.view.relabel_impact(&uids, &change, &assignments);
+        if !request.validate_only {
+            let uids = self.ledger.relabel(&uids, &change).await?;
+            if let Err(error) = keeper::relabelled(&self.bus, &self.limits, &uids).await {
+                tracing::warn!(%error, agents = uids.len(), "labels reach the records late");
+            }
+        }
+        let changed_agents = convert::count(changed);
+        Ok(LabelAgentsResponse { changed_agents, impact: Some(convert::impact(&impact)) })
+    }
+
+    fn named(&self, request: &LabelAgentsRequest) -> Result<Vec<InstanceUid>, Error> {
+        match (request.name.as_str(), request.selector.as_str()) {
+            ("", "") => {
+                Err(Error::invalid("selector", "must be given, * for all, if there is no name"))
+            }
+            ("", "*") => Ok(self.view.matching(&Selector::default())),
+            ("", text) => Ok(self.view.matching(&parse_selector("selector", text)?)),
+            (name, "") => {
+                let uid = names::parse_agent(name)?;
+                let found = self.view.agent(&uid).map(|_| vec![uid]);
+                found.ok_or_else(|| Error::NotFound(name.to_owned()))
+            }
+            _ => Err(Error::invalid("selector", "must not be given beside a name")),
+        }
+    }
+
+    fn relabel(
+        &self,
+        set: BTreeMap<String, String>,
+        remove: Vec<String>,
+    ) -> Result<Relabel, Error> {
+        let max = self.limits.label_bytes_max;
+        for (key, value) in &set {
+            selector::check_label(key, value).map_err(|reason| Error::invalid("set", reason))?;
+            if key.len() > max || value.len() > max {
+                return Err(Error::invalid("set", format!("{key:?}: at most {max} bytes")));
+            }
+            if remove.contains(key) {
+                return Err(Error::invalid("remove", format!("{key:?} is also to be set")));
+            }
+        }
+        match set.is_empty() && remove.is_empty() {
+            true => Err(Error::invalid("set", "must not be empty if nothing is removed")),
+            false => Ok(Relabel { set, remove }),
+        }
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), Error> {
+        self.check_view()?;
+        let uid = names::parse_agent(name)?;
+        let shown = self.view.agent(&uid).ok_or_else(|| Error::NotFound(name.to_owned()))?;
+        if shown.connected {
+            let reason = format!("{name} is connected and would come back at once; stop it first");
+            return Err(Error::Precondition(reason));
+        }
+        let judged = [(uid, shown.entry.version)];
+        let gone = keeper::forget(&self.bus, &self.limits, &judged).await?;
+        if gone.is_empty() {
+            return Err(Error::Aborted(name.to_owned()));
+        }
+        self.ledger.drop_labels(&gone).await
+    }
+
     async fn agent(&self, name: &str) -> Result<Agent, Error> {
         let uid = names::parse_agent(name)?;
         let key = Key::agent(&uid);
         let get = self.records.get(std::slice::from_ref(&key));
         let stored = within(self.limits.store_timeout, "the store", get).await?.pop().flatten();
+        // A deleted one is still there until the log knows of it.
+        let stored = stored.filter(|stored| !stored.value.is_empty());
         let stored = stored.ok_or_else(|| Error::NotFound(name.to_owned()))?;
         let record = tables::agents::decode(&key, &stored.value)?.value;
         let summary = AgentSummary::from(&record);

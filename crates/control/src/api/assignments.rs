@@ -5,15 +5,24 @@ use std::cmp::Reverse;
 use bus::Subject;
 use bus::v1::IntentChanged;
 use model::RevisionRef;
+use model::assign::{Assignment, Assignments};
+use model::brake::Brake;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::agents::parse_selector;
 use super::{Api, convert, names};
 use crate::Error;
 use crate::v1::{
-    DeleteAssignmentRequest, DeleteAssignmentResponse, ListAssignmentsRequest,
-    ListAssignmentsResponse, SetAssignmentRequest, SetAssignmentResponse, assignments_server,
+    DeleteAssignmentRequest, DeleteAssignmentResponse, HoldOffersRequest, HoldOffersResponse,
+    ListAssignmentsRequest, ListAssignmentsResponse, ResumeOffersRequest, ResumeOffersResponse,
+    SetAssignmentRequest, SetAssignmentResponse, assignments_server,
 };
+use crate::view::Impact;
+
+/// Bytes of the reason for a hold: a sentence or two.
+const REASON_BYTES_MAX: usize = 1024;
+/// Stages that an assignment may go through at most.
+const STAGES: usize = 3;
 
 #[async_trait]
 impl assignments_server::Assignments for Api {
@@ -29,11 +38,14 @@ impl assignments_server::Assignments for Api {
         _: Request<ListAssignmentsRequest>,
     ) -> Result<Response<ListAssignmentsResponse>, Status> {
         let (mut assignments, _) = self.ledger.assignments().await?;
+        let tallies = self.view.tallies(&assignments);
         assignments
             .list
             .sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
-        let assignments = assignments.list.iter().map(convert::assignment).collect();
-        Ok(Response::new(ListAssignmentsResponse { assignments }))
+        let shown = |found: &Assignment| convert::assignment(found, tallies.get(&found.name));
+        let list = assignments.list.iter().map(shown).collect();
+        let hold = assignments.hold.as_ref().map(convert::hold);
+        Ok(Response::new(ListAssignmentsResponse { assignments: list, hold }))
     }
 
     async fn delete_assignment(
@@ -44,6 +56,33 @@ impl assignments_server::Assignments for Api {
         let decision = self.ledger.delete_assignment(name).await?;
         self.announce(decision).await;
         Ok(Response::new(DeleteAssignmentResponse {}))
+    }
+
+    async fn hold_offers(
+        &self,
+        request: Request<HoldOffersRequest>,
+    ) -> Result<Response<HoldOffersResponse>, Status> {
+        let reason = &request.get_ref().reason;
+        if reason.len() > REASON_BYTES_MAX {
+            let long = format!("{} bytes, at most {REASON_BYTES_MAX}", reason.len());
+            return Err(Error::invalid("reason", long).into());
+        }
+        let (hold, decision) = self.ledger.hold(reason).await?;
+        self.announce(decision).await;
+        tracing::warn!(reason, "offers are held");
+        let waiting_agents = self.waiting().await?;
+        Ok(Response::new(HoldOffersResponse { hold: Some(convert::hold(&hold)), waiting_agents }))
+    }
+
+    async fn resume_offers(
+        &self,
+        _: Request<ResumeOffersRequest>,
+    ) -> Result<Response<ResumeOffersResponse>, Status> {
+        let waiting_agents = self.waiting().await?;
+        let decision = self.ledger.resume().await?;
+        self.announce(decision).await;
+        tracing::warn!("offers go out again");
+        Ok(Response::new(ResumeOffersResponse { waiting_agents }))
     }
 }
 
@@ -58,20 +97,64 @@ impl Api {
         let field = "assignment.config_revision";
         let (config, which) = names::parse_revision(field, &wanted.config_revision)?;
         let revision = self.ledger.revision(config, which).await?;
-        let config = RevisionRef {
-            config: config.to_owned(),
-            revision: revision.number,
-            hash: revision.hash,
+        let assignment = Assignment {
+            name: name.to_owned(),
+            selector: selector.clone(),
+            config: RevisionRef {
+                config: config.to_owned(),
+                revision: revision.number,
+                hash: revision.hash,
+            },
+            priority: wanted.priority,
+            updated: self.ledger.clock.now(),
+            brake: Brake::new(
+                not_negative("assignment.max_in_flight", wanted.max_in_flight)?,
+                not_negative("assignment.max_failures", wanted.max_failures)?,
+            ),
         };
-        let preview = |assignments: &_| self.view.preview(&selector, assignments);
-        let (assignment, decision, (matched, affected)) =
-            self.ledger.set_assignment(name, &selector, &config, wanted.priority, preview).await?;
-        self.announce(decision).await;
+        let decide = |before: &Assignments| self.judge(before, assignment.clone());
+        let (after, impact) = if request.validate_only {
+            decide(&self.ledger.assignments().await?.0)?
+        } else {
+            let (after, decision, impact) = self.ledger.decide(decide).await?;
+            self.announce(decision).await;
+            (after, impact)
+        };
+        let tallies = self.view.tallies(&after);
+        let set = after.list.iter().find(|found| found.name == name);
         Ok(SetAssignmentResponse {
-            assignment: Some(convert::assignment(&assignment)),
-            matched_agents: i64::try_from(matched).unwrap_or(i64::MAX),
-            affected_agents: i64::try_from(affected).unwrap_or(i64::MAX),
+            assignment: set.map(|set| convert::assignment(set, tallies.get(name))),
+            matched_agents: convert::count(self.view.matching(&selector).len()),
+            affected_agents: convert::count(impact.agents),
+            impact: Some(convert::impact(&impact)),
         })
+    }
+
+    /// The assignments with a new one, whose first agents are let through at once, and what that
+    /// does to the fleet.
+    fn judge(
+        &self,
+        before: &Assignments,
+        assignment: Assignment,
+    ) -> Result<(Assignments, Impact), Error> {
+        let name = assignment.name.clone();
+        let mut after = self.ledger.with_assignment(before, assignment)?;
+        let impact = self.view.impact(before, &after);
+        // Who is let through is in flight, which may end the matter at once.
+        for _ in 0..STAGES {
+            let tally = self.view.tallies(&after).remove(&name).unwrap_or_default();
+            let set = after.list.iter_mut().find(|found| found.name == name);
+            match set.and_then(|set| set.brake.next(&tally).map(|stage| (set, stage))) {
+                Some((set, stage)) => set.brake.stage = stage,
+                None => break,
+            }
+        }
+        Ok((after, impact))
+    }
+
+    async fn waiting(&self) -> Result<i64, Error> {
+        let (assignments, _) = self.ledger.assignments().await?;
+        Ok(convert::count(self.view.waiting(&assignments)))
     }
 
     /// Tells reconcilers and workers, and gives workers a moment to know it, so that an agent
@@ -85,4 +168,8 @@ impl Api {
             tracing::warn!(%error, decision, "no worker confirmed the decision");
         }
     }
+}
+
+fn not_negative(field: &'static str, number: i32) -> Result<u32, Error> {
+    u32::try_from(number).map_err(|_| Error::invalid(field, "must not be negative"))
 }

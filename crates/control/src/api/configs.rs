@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use opamp::v1::AgentConfigFile;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, convert, names, page};
@@ -65,8 +66,11 @@ impl Api {
     fn check_files(&self, request: &ApplyConfigRequest) -> Result<(), Error> {
         let (files, limits) = (&request.files, &self.limits);
         let refuse = |reason: String| Err(Error::invalid("files", reason));
-        if files.is_empty() {
-            return refuse("must hold a file: an empty config would stop a collector".to_owned());
+        let blank = |file: &AgentConfigFile| file.body.trim_ascii().is_empty();
+        if !request.allow_empty && files.values().all(blank) {
+            let reason = "must hold a file with something in it: an empty config stops a \
+                          supervised collector; allow_empty takes it all the same";
+            return refuse(reason.to_owned());
         }
         if files.len() > limits.files_max {
             return refuse(format!("{} files, at most {}", files.len(), limits.files_max));

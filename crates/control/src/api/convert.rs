@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use model::assign::Assignment;
+use model::assign::{Assignment, Hold};
+use model::brake::{Stage, Tally};
 use model::{AgentRecord, AgentSummary, Config, Revision, Timestamp};
 use opamp::v1::{AgentCapabilities, AgentConfigFile, ComponentHealth, RemoteConfigStatuses};
 use prost_types::Timestamp as WireTime;
 
 use super::names;
 use crate::v1;
-use crate::view::{Entry, Shown};
+use crate::view::{Entry, Impact, Shown};
 
 pub(crate) fn agent(shown: &Shown) -> v1::Agent {
     let summary = &shown.entry.summary;
@@ -89,6 +90,8 @@ pub(crate) fn config_status(summary: &AgentSummary) -> v1::ConfigStatus {
     match config.offered {
         None => v1::ConfigStatus::Unassigned,
         Some(_) if !takes => v1::ConfigStatus::Unsupported,
+        // It will not be told again, whatever it speaks of now.
+        Some(_) if config.refused => v1::ConfigStatus::Failed,
         Some(_) if !config.is_about_offer() => v1::ConfigStatus::Pending,
         Some(_) => match RemoteConfigStatuses::try_from(config.status) {
             Ok(RemoteConfigStatuses::Applied) => v1::ConfigStatus::Applied,
@@ -123,14 +126,60 @@ pub(crate) fn revision(
     }
 }
 
-pub(crate) fn assignment(assignment: &Assignment) -> v1::Assignment {
+pub(crate) fn assignment(assignment: &Assignment, tally: Option<&Tally>) -> v1::Assignment {
+    let brake = &assignment.brake;
     v1::Assignment {
         name: format!("assignments/{}", assignment.name),
         selector: assignment.selector.as_str().to_owned(),
         config_revision: names::revision(&assignment.config.config, assignment.config.revision),
         priority: assignment.priority,
         update_time: Some(time(assignment.updated)),
+        max_in_flight: i32::try_from(brake.max_in_flight).unwrap_or(i32::MAX),
+        max_failures: i32::try_from(brake.max_failures).unwrap_or(i32::MAX),
+        progress: tally.map(|tally| progress(brake.stage, tally)),
     }
+}
+
+fn progress(stage: Stage, tally: &Tally) -> v1::assignment::Progress {
+    use v1::assignment::State;
+    let state = match stage {
+        Stage::Releasing(_) => State::Releasing,
+        Stage::Released => State::Released,
+        Stage::Done => State::Done,
+        Stage::Stopped { .. } => State::Stopped,
+    };
+    v1::assignment::Progress {
+        state: state.into(),
+        agents: count(tally.agents),
+        applied: count(tally.applied),
+        failed: count(tally.failed),
+        in_flight: count(tally.in_flight),
+        waiting: count(tally.queued.len() + tally.away),
+    }
+}
+
+pub(crate) fn hold(hold: &Hold) -> v1::Hold {
+    v1::Hold { since_time: Some(time(hold.since)), reason: hold.reason.clone() }
+}
+
+/// What a change does, the largest kinds first.
+pub(crate) fn impact(impact: &Impact) -> v1::Impact {
+    let kind = |((name, version), agents): (&(String, String), &usize)| v1::impact::Kind {
+        service_name: name.clone(),
+        service_version: version.clone(),
+        agents: count(*agents),
+    };
+    let mut kinds: Vec<_> = impact.kinds.iter().map(kind).collect();
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind.agents));
+    v1::Impact {
+        agents: count(impact.agents),
+        kinds,
+        disconnected_agents: count(impact.disconnected),
+    }
+}
+
+pub(crate) fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn time(at: Timestamp) -> WireTime {

@@ -229,6 +229,9 @@ pub mod watch_agents_response {
         ConfigDelivered = 14,
         FullStateRequested = 15,
         DuplicateDetected = 16,
+        /// It was deleted, or silent for too long.
+        Forgotten = 17,
+        LabelsChanged = 18,
     }
     impl Event {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -254,6 +257,8 @@ pub mod watch_agents_response {
                 Self::ConfigDelivered => "CONFIG_DELIVERED",
                 Self::FullStateRequested => "FULL_STATE_REQUESTED",
                 Self::DuplicateDetected => "DUPLICATE_DETECTED",
+                Self::Forgotten => "FORGOTTEN",
+                Self::LabelsChanged => "LABELS_CHANGED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -276,9 +281,75 @@ pub mod watch_agents_response {
                 "CONFIG_DELIVERED" => Some(Self::ConfigDelivered),
                 "FULL_STATE_REQUESTED" => Some(Self::FullStateRequested),
                 "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
+                "FORGOTTEN" => Some(Self::Forgotten),
+                "LABELS_CHANGED" => Some(Self::LabelsChanged),
                 _ => None,
             }
         }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LabelAgentsRequest {
+    /// `agents/{instance_uid}`; empty if there is a selector.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Label selector; without a name. `*` selects every agent.
+    #[prost(string, tag = "2")]
+    pub selector: ::prost::alloc::string::String,
+    /// Labels to add or to give another value.
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub set: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Keys of labels to remove.
+    #[prost(string, repeated, tag = "4")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Change nothing; only say what would change.
+    #[prost(bool, tag = "5")]
+    pub validate_only: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LabelAgentsResponse {
+    /// Agents whose labels change.
+    #[prost(int64, tag = "1")]
+    pub changed_agents: i64,
+    /// Of these, agents that are offered another config because of it.
+    #[prost(message, optional, tag = "2")]
+    pub impact: ::core::option::Option<Impact>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAgentRequest {
+    /// `agents/{instance_uid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAgentResponse {}
+/// What a change does to agents.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Impact {
+    /// Agents that will be offered another config.
+    #[prost(int64, tag = "1")]
+    pub agents: i64,
+    /// The same by what they are, most first.
+    #[prost(message, repeated, tag = "2")]
+    pub kinds: ::prost::alloc::vec::Vec<impact::Kind>,
+    /// Of these, agents that are not connected now: they are told when they come back.
+    #[prost(int64, tag = "3")]
+    pub disconnected_agents: i64,
+}
+/// Nested message and enum types in `Impact`.
+pub mod impact {
+    /// Agents of one service name and version.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Kind {
+        #[prost(string, tag = "1")]
+        pub service_name: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub service_version: ::prost::alloc::string::String,
+        #[prost(int64, tag = "3")]
+        pub agents: i64,
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -326,6 +397,10 @@ pub struct ApplyConfigRequest {
         ::prost::alloc::string::String,
         ::opamp::v1::AgentConfigFile,
     >,
+    /// Take it even if there is nothing in it: no files, or only empty ones. An agent under a
+    /// supervisor that is offered such a config may stop.
+    #[prost(bool, tag = "3")]
+    pub allow_empty: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetConfigRequest {
@@ -369,13 +444,89 @@ pub struct Assignment {
     pub priority: i64,
     #[prost(message, optional, tag = "5")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Offers in flight at most: agents that were offered the config and have not said how it went.
+    /// 0 means 1 % of the agents it selects, and 50 at least.
+    #[prost(int32, tag = "6")]
+    pub max_in_flight: i32,
+    /// It stops once this many agents have failed; 0 means 10.
+    #[prost(int32, tag = "7")]
+    pub max_failures: i32,
+    /// How far it is. Output only.
+    #[prost(message, optional, tag = "8")]
+    pub progress: ::core::option::Option<assignment::Progress>,
+}
+/// Nested message and enum types in `Assignment`.
+pub mod assignment {
+    /// How far an assignment is, over the agents that it selects and that no other assignment of a
+    /// higher priority selects.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Progress {
+        #[prost(enumeration = "State", tag = "1")]
+        pub state: i32,
+        /// Agents that take remote config.
+        #[prost(int64, tag = "2")]
+        pub agents: i64,
+        /// Agents that run the config. Those that never report statuses count once it went out.
+        #[prost(int64, tag = "3")]
+        pub applied: i64,
+        #[prost(int64, tag = "4")]
+        pub failed: i64,
+        /// Offered, no final word yet.
+        #[prost(int64, tag = "5")]
+        pub in_flight: i64,
+        /// Not offered yet: their turn comes, or they are not connected.
+        #[prost(int64, tag = "6")]
+        pub waiting: i64,
+    }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        /// It goes out by and by.
+        Releasing = 1,
+        /// It may go to every agent; some have not answered.
+        Released = 2,
+        /// Every agent has answered. New ones get it at once, and failures do not stop it any more.
+        Done = 3,
+        /// Too many agents failed. Nobody else gets it until it is set again.
+        Stopped = 4,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Releasing => "RELEASING",
+                Self::Released => "RELEASED",
+                Self::Done => "DONE",
+                Self::Stopped => "STOPPED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "RELEASING" => Some(Self::Releasing),
+                "RELEASED" => Some(Self::Released),
+                "DONE" => Some(Self::Done),
+                "STOPPED" => Some(Self::Stopped),
+                _ => None,
+            }
+        }
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetAssignmentRequest {
     #[prost(message, optional, tag = "1")]
     pub assignment: ::core::option::Option<Assignment>,
+    /// Change nothing; only say what would change.
+    #[prost(bool, tag = "2")]
+    pub validate_only: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetAssignmentResponse {
     #[prost(message, optional, tag = "1")]
     pub assignment: ::core::option::Option<Assignment>,
@@ -385,6 +536,9 @@ pub struct SetAssignmentResponse {
     /// Of these, agents whose offered config changes.
     #[prost(int64, tag = "3")]
     pub affected_agents: i64,
+    /// The same with more words.
+    #[prost(message, optional, tag = "4")]
+    pub impact: ::core::option::Option<Impact>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAssignmentsRequest {}
@@ -392,6 +546,40 @@ pub struct ListAssignmentsRequest {}
 pub struct ListAssignmentsResponse {
     #[prost(message, repeated, tag = "1")]
     pub assignments: ::prost::alloc::vec::Vec<Assignment>,
+    /// Absent while offers go out.
+    #[prost(message, optional, tag = "2")]
+    pub hold: ::core::option::Option<Hold>,
+}
+/// Why no offer goes out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hold {
+    #[prost(message, optional, tag = "1")]
+    pub since_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldOffersRequest {
+    /// Why, for others to read.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldOffersResponse {
+    /// As it is now: the first hold stays until it is resumed.
+    #[prost(message, optional, tag = "1")]
+    pub hold: ::core::option::Option<Hold>,
+    /// Agents whose offer waits because of it.
+    #[prost(int64, tag = "2")]
+    pub waiting_agents: i64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeOffersRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeOffersResponse {
+    /// Agents whose offer goes out now, or by and by.
+    #[prost(int64, tag = "1")]
+    pub waiting_agents: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteAssignmentRequest {
@@ -798,6 +986,39 @@ pub mod agents_client {
             req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "WatchAgents"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Adds, replaces and removes labels of agents: of one, or of all that a selector selects. Labels
+        /// are operators' words; they outlive the agent's record and win over its attributes.
+        pub async fn label_agents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LabelAgentsRequest>,
+        ) -> std::result::Result<tonic::Response<super::LabelAgentsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Agents/LabelAgents");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "LabelAgents"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Forgets an agent that is not connected, with its labels. One that comes back is a new one.
+        pub async fn delete_agent(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteAgentRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteAgentResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Agents/DeleteAgent");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "DeleteAgent"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -839,6 +1060,17 @@ pub mod agents_server {
             &self,
             request: tonic::Request<super::WatchAgentsRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchAgentsStream>, tonic::Status>;
+        /// Adds, replaces and removes labels of agents: of one, or of all that a selector selects. Labels
+        /// are operators' words; they outlive the agent's record and win over its attributes.
+        async fn label_agents(
+            &self,
+            request: tonic::Request<super::LabelAgentsRequest>,
+        ) -> std::result::Result<tonic::Response<super::LabelAgentsResponse>, tonic::Status>;
+        /// Forgets an agent that is not connected, with its labels. One that comes back is a new one.
+        async fn delete_agent(
+            &self,
+            request: tonic::Request<super::DeleteAgentRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeleteAgentResponse>, tonic::Status>;
     }
     /// The agents of the fleet, as they last reported.
     #[derive(Debug)]
@@ -1028,6 +1260,82 @@ pub mod agents_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Agents/LabelAgents" => {
+                    #[allow(non_camel_case_types)]
+                    struct LabelAgentsSvc<T: Agents>(pub Arc<T>);
+                    impl<T: Agents> tonic::server::UnaryService<super::LabelAgentsRequest> for LabelAgentsSvc<T> {
+                        type Response = super::LabelAgentsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LabelAgentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Agents>::label_agents(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LabelAgentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Agents/DeleteAgent" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteAgentSvc<T: Agents>(pub Arc<T>);
+                    impl<T: Agents> tonic::server::UnaryService<super::DeleteAgentRequest> for DeleteAgentSvc<T> {
+                        type Response = super::DeleteAgentResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteAgentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Agents>::delete_agent(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -1661,6 +1969,41 @@ pub mod assignments_client {
                 .insert(GrpcMethod::new("muster.control.v1.Assignments", "DeleteAssignment"));
             self.inner.unary(req, path, codec).await
         }
+        /// Stops all offers to all agents until they are resumed. Agents that have an offer already go on
+        /// with it.
+        pub async fn hold_offers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HoldOffersRequest>,
+        ) -> std::result::Result<tonic::Response<super::HoldOffersResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Assignments/HoldOffers");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Assignments", "HoldOffers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets offers out again.
+        pub async fn resume_offers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeOffersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ResumeOffersResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Assignments/ResumeOffers");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Assignments", "ResumeOffers"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1691,6 +2034,17 @@ pub mod assignments_server {
             &self,
             request: tonic::Request<super::DeleteAssignmentRequest>,
         ) -> std::result::Result<tonic::Response<super::DeleteAssignmentResponse>, tonic::Status>;
+        /// Stops all offers to all agents until they are resumed. Agents that have an offer already go on
+        /// with it.
+        async fn hold_offers(
+            &self,
+            request: tonic::Request<super::HoldOffersRequest>,
+        ) -> std::result::Result<tonic::Response<super::HoldOffersResponse>, tonic::Status>;
+        /// Lets offers out again.
+        async fn resume_offers(
+            &self,
+            request: tonic::Request<super::ResumeOffersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ResumeOffersResponse>, tonic::Status>;
     }
     /// Which agents should run which config.
     #[derive(Debug)]
@@ -1874,6 +2228,86 @@ pub mod assignments_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteAssignmentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Assignments/HoldOffers" => {
+                    #[allow(non_camel_case_types)]
+                    struct HoldOffersSvc<T: Assignments>(pub Arc<T>);
+                    impl<T: Assignments> tonic::server::UnaryService<super::HoldOffersRequest> for HoldOffersSvc<T> {
+                        type Response = super::HoldOffersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HoldOffersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Assignments>::hold_offers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HoldOffersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Assignments/ResumeOffers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeOffersSvc<T: Assignments>(pub Arc<T>);
+                    impl<T: Assignments> tonic::server::UnaryService<super::ResumeOffersRequest>
+                        for ResumeOffersSvc<T>
+                    {
+                        type Response = super::ResumeOffersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeOffersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Assignments>::resume_offers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeOffersSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -74,7 +74,7 @@ impl Held {
     }
 
     /// The log does not say how an agent was before. But selectors look at what it says of
-    /// itself, so where that stayed the same, it matches as it did.
+    /// itself and at its labels, so where both stayed the same, it matches as it did.
     fn before(&self, last: Option<Last>, told: &Told, matches: bool) -> Before {
         let known = |holds| if holds { Before::Holds } else { Before::Lacks };
         let happened = |event| told.events.contains(&event);
@@ -84,7 +84,10 @@ impl Held {
             None if told.summary.is_none() => Before::Unknown,
             None if self.selector.as_str().is_empty() => Before::Holds,
             // No kind at all: those of a newer writer are not known here.
-            None if told.events.is_empty() || happened(Event::DescriptionChanged) => {
+            None if told.events.is_empty()
+                || happened(Event::DescriptionChanged)
+                || happened(Event::LabelsChanged) =>
+            {
                 Before::Unknown
             }
             None => known(matches),

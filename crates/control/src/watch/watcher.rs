@@ -122,5 +122,7 @@ fn kind(event: model::Event) -> Event {
         model::Event::ConfigDelivered => Event::ConfigDelivered,
         model::Event::FullStateRequested => Event::FullStateRequested,
         model::Event::DuplicateDetected => Event::DuplicateDetected,
+        model::Event::LabelsChanged => Event::LabelsChanged,
+        model::Event::Forgotten => Event::Forgotten,
     }
 }

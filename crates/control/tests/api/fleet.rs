@@ -30,7 +30,8 @@ async fn only(rig: &Rig) -> Agent {
 /// Tells the log of a version of a record, as often as asked.
 async fn tell(rig: &Rig, record: &AgentRecord, version: u64, id: &str) {
     let summary = AgentSummary::from(record);
-    let payload = bus::event::encode(&record.instance_uid, version, Timestamp(0), &[], &summary);
+    let payload =
+        bus::event::encode(&record.instance_uid, version, Timestamp(0), &[], Some(&summary));
     let entry = LogEntry { key: "00".to_owned(), id: id.to_owned(), payload };
     rig.bus.append(vec![entry]).await.unwrap();
 }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod brake;
 mod faults;
 mod fleet;
 mod intent;
+mod life;
 mod lists;
 mod rig;
 mod watch;
@@ -19,7 +21,11 @@ use tonic::Code;
 
 fn apply(name: &str, body: &str) -> ApplyConfigRequest {
     let file = AgentConfigFile { body: body.to_owned().into(), ..Default::default() };
-    ApplyConfigRequest { name: format!("configs/{name}"), files: [(String::new(), file)].into() }
+    ApplyConfigRequest {
+        name: format!("configs/{name}"),
+        files: [(String::new(), file)].into(),
+        allow_empty: false,
+    }
 }
 
 fn set(name: &str, selector: &str, config: &str, priority: i64) -> SetAssignmentRequest {
@@ -28,9 +34,9 @@ fn set(name: &str, selector: &str, config: &str, priority: i64) -> SetAssignment
         selector: selector.to_owned(),
         config_revision: format!("configs/{config}"),
         priority,
-        update_time: None,
+        ..Default::default()
     };
-    SetAssignmentRequest { assignment: Some(assignment) }
+    SetAssignmentRequest { assignment: Some(assignment), validate_only: false }
 }
 
 fn list(selector: &str, page_size: i32, page_token: &str) -> ListAgentsRequest {
@@ -71,7 +77,7 @@ async fn revisions_written_at_once_all_get_their_number() {
 async fn bad_input_names_the_field_and_changes_nothing() {
     let mut rig = Rig::new().await;
     rig.configs.apply_config(apply("c", "a: 1")).await.unwrap();
-    let no_files = ApplyConfigRequest { name: "configs/c".to_owned(), files: Default::default() };
+    let no_files = ApplyConfigRequest { name: "configs/c".to_owned(), ..Default::default() };
     let error = rig.configs.apply_config(no_files).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert!(error.message().starts_with("files"), "{error}");

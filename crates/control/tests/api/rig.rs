@@ -108,6 +108,9 @@ impl Store for Watched {
     ) -> Result<Vec<Option<Presence>>, Error> {
         self.inner.get_presence(asked).await
     }
+    async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error> {
+        self.inner.drop_presence(told).await
+    }
     async fn ready(&self) -> Result<(), Error> {
         self.inner.ready().await
     }
@@ -157,6 +160,13 @@ impl Rig {
         rig
     }
 
+    /// A control that forgets agents after a while, and looks for them all the time.
+    pub(crate) async fn keeping_house(records: Watched, forget_after: Duration) -> Self {
+        let limits = Limits { keep_interval: Duration::from_millis(10), ..Limits::default() };
+        let config = Config { limits, forget_after: Some(forget_after) };
+        Self::configured(Arc::default(), Arc::default(), records, Watched::default(), config).await
+    }
+
     async fn over(
         raw: Arc<InProcess>,
         clock: Arc<Time>,
@@ -164,10 +174,21 @@ impl Rig {
         ledger: Watched,
         limits: Limits,
     ) -> Self {
+        let config = Config { limits, ..Config::default() };
+        Self::configured(raw, clock, records, ledger, config).await
+    }
+
+    async fn configured(
+        raw: Arc<InProcess>,
+        clock: Arc<Time>,
+        records: Watched,
+        ledger: Watched,
+        config: Config,
+    ) -> Self {
         let bus = Client::new(raw.clone(), "test", "rig", clock.clone()).await.unwrap();
         let own = Client::new(raw.clone(), "test", "control", clock.clone()).await.unwrap();
         let (r, l) = (Arc::new(records.clone()), Arc::new(ledger.clone()));
-        let control = Arc::new(Control::new(Config { limits }, own, r, l, clock.clone()));
+        let control = Arc::new(Control::new(config, own, r, l, clock.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
@@ -212,7 +233,7 @@ pub(crate) async fn commit(
     let version = put(records, record).await;
     let uid = record.instance_uid;
     let summary = AgentSummary::from(record);
-    let payload = bus::event::encode(&uid, version, Timestamp(0), events, &summary);
+    let payload = bus::event::encode(&uid, version, Timestamp(0), events, Some(&summary));
     let entry = LogEntry { key: "00".to_owned(), id: format!("{uid}-{version}"), payload };
     log.append(vec![entry]).await.unwrap();
     version

@@ -73,6 +73,10 @@ impl Store for Flaky {
     ) -> Result<Vec<Option<Presence>>, Error> {
         self.inner.get_presence(asked).await
     }
+    async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error> {
+        self.inner.drop_presence(told).await
+    }
+
     async fn ready(&self) -> Result<(), Error> {
         self.check()
     }
@@ -208,7 +212,7 @@ async fn a_gateway_that_does_not_answer_keeps_no_report_waiting() {
     // Eight deliveries that nobody confirms, and eight claims of agents that nobody vouches for.
     let stuck = (1..=8_u8).map(async |uid| {
         let instance_uids = vec![vec![uid; 16].into()];
-        let ask = bus::v1::Reassess { instance_uids, decision: 1 };
+        let ask = bus::v1::Reassess { instance_uids, decision: 1, labels: false };
         let pushed = rig.bus.request(&bus::Subject::Reassess, &ask, PATIENCE * 4);
         let claimed = claim("other", 100 + uid, &bare(uid, 1));
         let claimed = rig.bus.request(&bus::Subject::Report, &claimed, PATIENCE * 4);

@@ -8,6 +8,7 @@ use bus::v1::{self, Report, ReportReply, Transport, report_reply};
 use bus::{Bus, Client, InProcess, Subject};
 use fleet::{Config, Limits, Worker};
 use model::assign::{Assignment, Assignments};
+use model::brake::Brake;
 use model::selector::Selector;
 use model::{AgentRecord, Clock, ConfigHash, Random, RevisionRef, Timestamp};
 use opamp::InstanceUid;
@@ -114,20 +115,44 @@ impl Rig {
         if with_body {
             self.ledger.put_blob(&hash, map.encode_to_vec().into()).await.unwrap();
         }
+        self.decide(|assignments, revision| {
+            let config = RevisionRef { config: "c".to_owned(), revision, hash };
+            let (name, selector) = ("all".to_owned(), Selector::parse("").unwrap());
+            let (updated, brake) = (Timestamp(0), Brake::default());
+            assignments.list =
+                vec![Assignment { name, selector, config, priority: 0, updated, brake }];
+        })
+        .await;
+        hash
+    }
+
+    /// Changes the assignments, as control does; returns the decision's number.
+    pub(crate) async fn decide(&self, change: impl FnOnce(&mut Assignments, u64)) -> u64 {
         let key = Key::intent();
         let before = self.ledger.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap();
-        let expected = before.map_or(Version::ABSENT, |stored| stored.version);
-        let config = RevisionRef { config: "c".to_owned(), revision: expected.0 + 1, hash };
-        let (name, selector) = ("all".to_owned(), Selector::parse("").unwrap());
-        let updated = Timestamp(0);
-        let list = vec![Assignment { name, selector, config, priority: 0, updated }];
-        let value = tables::intent::encode(&Assignments { list }, &Default::default());
+        let expected = before.as_ref().map_or(Version::ABSENT, |stored| stored.version);
+        let decoded = before.map(|stored| tables::intent::decode(&key, &stored.value).unwrap());
+        let mut assignments = decoded.map_or_else(Assignments::default, |decoded| decoded.value);
+        change(&mut assignments, expected.next().0);
+        let value = tables::intent::encode(&assignments, &Default::default());
         let write = Write { key, expected, value, events: Default::default() };
         self.ledger.commit(vec![write]).await.unwrap();
         let decision = expected.next().0;
         let changed = v1::IntentChanged { decision };
         self.bus.publish(&Subject::Intent, &changed).await.unwrap();
-        hash
+        decision
+    }
+
+    /// Labels an agent in the ledger.
+    pub(crate) async fn label(&self, uid: u8, key: &str, value: &str) {
+        let labels = [(key.to_owned(), value.to_owned())].into();
+        let labels = tables::labels::AgentLabels { labels, updated: Timestamp(0) };
+        let key = Key::labels(&instance(uid));
+        let before = self.ledger.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap();
+        let expected = before.map_or(Version::ABSENT, |stored| stored.version);
+        let value = tables::labels::encode(&labels, &Default::default());
+        let write = Write { key, expected, value, events: Default::default() };
+        self.ledger.commit(vec![write]).await.unwrap();
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
         (Event::ConfigDelivered, after.delivered.is_some() && before.delivered != after.delivered),
         (Event::FullStateRequested, asked_again),
         (Event::DuplicateDetected, before.duplicate != after.duplicate),
+        (Event::LabelsChanged, before.labels != after.labels),
     ];
     changes.into_iter().filter(|(_, happened)| *happened).map(|(event, _)| event).collect()
 }

@@ -17,6 +17,8 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use opamp::InstanceUid;
 use opamp::v1::{AgentToServer, AgentToServerFlags, ServerToAgentFlags};
 
@@ -73,6 +75,13 @@ pub enum Input<'a> {
     },
     /// The assignments changed.
     Assess,
+    /// Operators may have labelled it otherwise.
+    Labelled {
+        /// Its labels in the ledger.
+        labels: &'a BTreeMap<String, String>,
+        /// Their version there.
+        version: u64,
+    },
     /// A pushed offer was flushed to the session's socket.
     Pushed {
         /// Epoch of the session.
@@ -167,6 +176,8 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
         Some(message) if requests_uid(message) && !context.uid_is_ours => {
             Outcome::Reply(identification(context.fresh_uid))
         }
+        // Somebody never met, or forgotten since: there is nothing to decide.
+        None if before.sequence_num.is_none() => Outcome::Silence,
         // Goodbye from somebody never met.
         Some(message) if message.agent_disconnect.is_some() && before.sequence_num.is_none() => {
             Outcome::Reply(Reply::default())
@@ -205,6 +216,15 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             offer::assess(record, context.intent);
             Outcome::Silence
         }
+        Input::Labelled { labels, version } => {
+            // Two changes may come the wrong way round.
+            if *version > record.labels_version {
+                record.labels_version = *version;
+                (*labels).clone_into(&mut record.labels);
+            }
+            offer::assess(record, context.intent);
+            Outcome::Silence
+        }
         Input::Pushed { epoch, hash } => {
             offer::pushed(record, *epoch, *hash, context.now);
             Outcome::Silence
@@ -217,13 +237,13 @@ fn message<'a>(input: &Input<'a>) -> Option<&'a AgentToServer> {
         Input::Claim { message, .. }
         | Input::Report { message, .. }
         | Input::Poll { message, .. } => Some(message),
-        Input::Close { .. } | Input::Assess | Input::Pushed { .. } => None,
+        Input::Close { .. } | Input::Assess | Input::Labelled { .. } | Input::Pushed { .. } => None,
     }
 }
 
 /// The config to push to an agent's session now, if it lacks what it is offered.
-pub fn to_push(record: &AgentRecord) -> Option<&RevisionRef> {
-    record.owner.as_ref()?;
+pub fn to_push<'a>(record: &'a AgentRecord, assignments: &Assignments) -> Option<&'a RevisionRef> {
+    record.owner.as_ref().filter(|_| assignments.lets_out(record))?;
     offer::outstanding(record)
 }
 

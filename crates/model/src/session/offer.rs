@@ -10,13 +10,14 @@ use crate::{ConfigHash, RevisionRef, Timestamp};
 const POLL_OFFER_PATIENCE_MS: u64 = 60_000;
 
 /// Brings the offer in line with the operators' decisions. An older decision than the one that
-/// made the offer changes nothing, and neither does one that says nothing about this agent.
+/// made the offer changes nothing, and neither does one that says nothing about this agent or
+/// does not let it through yet.
 pub(super) fn assess(record: &mut AgentRecord, intent: Option<Intent<'_>>) {
     let Some(intent) = intent else { return };
     if intent.decision < record.offered.decision {
         return;
     }
-    let Some(assignment) = intent.assignments.resolve(record) else {
+    let Some(assignment) = intent.assignments.admitted(&record.instance_uid, record) else {
         return;
     };
     if record.offered.config.as_ref() != Some(&assignment.config) {
@@ -48,7 +49,7 @@ pub(super) fn reply(
     epoch: u64,
     context: &Context<'_>,
 ) -> Option<RevisionRef> {
-    context.intent?;
+    context.intent.filter(|intent| intent.assignments.lets_out(record))?;
     let offered = acceptable(record)?.clone();
     let n = if epoch == 0 { message.sequence_num } else { record.n };
     let now = match &message.remote_config_status {

@@ -3,7 +3,8 @@
 use opamp::v1::*;
 
 use super::*;
-use crate::assign::Assignment;
+use crate::assign::{Assignment, Hold};
+use crate::brake::{Brake, Stage};
 use crate::selector::Selector;
 use crate::{GatewayId, SessionId};
 
@@ -28,7 +29,9 @@ pub(super) fn everyone_gets(hash: u8) -> Assignments {
     let selector = Selector::parse("").unwrap();
     let updated = Timestamp(0);
     let name = "all".to_owned();
-    Assignments { list: vec![Assignment { name, selector, config, priority: 0, updated }] }
+    let brake = Brake::default();
+    let list = vec![Assignment { name, selector, config, priority: 0, updated, brake }];
+    Assignments { list, hold: None }
 }
 
 pub(super) fn context<'a>(assignments: &'a Assignments, decision: u64) -> Context<'a> {
@@ -197,7 +200,10 @@ fn a_failed_config_is_not_offered_again_and_another_one_is() {
     agent.assignments = everyone_gets(8);
     agent.decision = 2;
     agent.step(&Input::Assess);
-    assert_eq!(to_push(&agent.record).map(|offer| offer.hash), Some(ConfigHash([8; 32])));
+    assert_eq!(
+        to_push(&agent.record, &everyone_gets(8)).map(|offer| offer.hash),
+        Some(ConfigHash([8; 32]))
+    );
 }
 
 #[test]
@@ -205,7 +211,7 @@ fn an_agent_that_takes_no_config_is_offered_none() {
     let mut agent = Agent::new(everyone_gets(7));
     let message = AgentToServer { capabilities: 1, ..described(0) };
     assert_eq!(agent.claim(1, &message).offer, None);
-    assert_eq!(to_push(&agent.record), None);
+    assert_eq!(to_push(&agent.record, &everyone_gets(8)), None);
     let now_it_does = AgentToServer { capabilities: 1 | ACCEPTS, ..bare(1) };
     assert!(agent.report(&now_it_does).offer.is_some());
 }
@@ -384,4 +390,53 @@ fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
     let stubborn = reply(agent.step(&claim(Rival::Alive(epoch))).0);
     assert_eq!(stubborn, Reply::default(), "acknowledged, and no more");
     assert_eq!((agent.record.owner, agent.record.epoch), (held, epoch));
+}
+
+#[test]
+fn nothing_goes_out_while_offers_are_held_and_everything_does_afterwards() {
+    let mut agent = Agent::new(everyone_gets(7));
+    agent.assignments.hold = Some(Hold { since: Timestamp(0), reason: String::new() });
+    assert_eq!(agent.claim(1, &described(0)).offer, None);
+    agent.step(&Input::Assess);
+    assert_eq!(agent.record.offered.config, None, "nor is anything decided");
+    agent.assignments.hold = None;
+    agent.decision += 1;
+    assert!(agent.report(&status(1, 3, RemoteConfigStatuses::Applied)).offer.is_some());
+    agent.assignments.hold = Some(Hold { since: Timestamp(0), reason: String::new() });
+    agent.decision += 1;
+    let wants_it = status(2, 3, RemoteConfigStatuses::Applied);
+    assert_eq!(agent.report(&wants_it).offer, None, "not even to who runs another one");
+    assert_eq!(to_push(&agent.record, &agent.assignments), None);
+}
+
+#[test]
+fn an_agent_waits_for_its_turn_and_keeps_what_it_has() {
+    let mut agent = Agent::new(everyone_gets(7));
+    agent.claim(1, &described(0));
+    agent.report(&status(1, 7, RemoteConfigStatuses::Applied));
+    agent.assignments = everyone_gets(8);
+    agent.decision += 1;
+    agent.assignments.list[0].brake = Brake::new(1, 1);
+    agent.step(&Input::Assess);
+    assert_eq!(agent.record.offered.config.as_ref().unwrap().hash, ConfigHash([7; 32]));
+    agent.assignments.list[0].brake.stage = Stage::Releasing(u64::MAX);
+    agent.decision += 1;
+    agent.step(&Input::Assess);
+    assert!(to_push(&agent.record, &agent.assignments).is_some());
+    // It stops before the offer went out.
+    agent.assignments.list[0].brake.stage = Stage::Stopped { failed: 1 };
+    assert_eq!(to_push(&agent.record, &agent.assignments), None);
+    assert_eq!(agent.claim(2, &described(2)).offer, None);
+}
+
+#[test]
+fn labels_come_from_the_ledger_in_its_order() {
+    let mut agent = Agent::new(Assignments::default());
+    agent.claim(1, &described(0));
+    let labels = |value: &str| [("env".to_owned(), value.to_owned())].into();
+    let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (labels("dev"), labels("prod"));
+    let (_, events) = agent.step(&Input::Labelled { labels: &new, version: 2 });
+    assert_eq!(events, [Event::LabelsChanged]);
+    agent.step(&Input::Labelled { labels: &old, version: 1 });
+    assert_eq!(agent.record.labels, new);
 }

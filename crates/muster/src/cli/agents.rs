@@ -13,6 +13,7 @@ use crate::exit::Failure;
 use crate::limits;
 
 mod columns;
+mod label;
 mod list;
 mod watch;
 
@@ -49,11 +50,22 @@ enum Verb {
         #[arg(value_name = "INSTANCE_UID")]
         uid: String,
     },
+    /// Give agents labels, or take them away
+    ///
+    /// Labels are yours: they win over what agents say of themselves, and last when an agent's
+    /// record is lost. Selectors see them.
+    #[command(after_help = help::AGENTS_LABEL)]
+    Label(label::LabelArgs),
+    /// Forget agents that are not connected, with their labels
+    #[command(after_help = help::AGENTS_DELETE)]
+    Delete(label::DeleteArgs),
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     match args.verb {
         Verb::List(list) => list::run(&args.client, &list).await,
+        Verb::Label(label) => label::label(&label, &args.client).await,
+        Verb::Delete(delete) => label::delete(&delete, &args.client).await,
         Verb::Watch { selector, from } => watch::run(&args.client, &selector, from).await,
         Verb::Get { uid } => {
             let uid: InstanceUid =

@@ -1,6 +1,7 @@
 //! `muster assign …`.
 
 use clap::Subcommand;
+use control::v1::assignment::{Progress, State};
 use control::v1::assignments_client::AssignmentsClient;
 use control::v1::{
     Assignment, DeleteAssignmentRequest, ListAssignmentsRequest, SetAssignmentRequest,
@@ -9,7 +10,8 @@ use control::v1::{
 use serde_json::json;
 use tonic::transport::Channel;
 
-use super::output::{Format, Table, json as to_json, print};
+use super::consent::{Consent, sentence};
+use super::output::{Format, Table, json as to_json, note, print};
 use super::{Client, call, help, json as shape, names, output};
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +41,17 @@ enum Verb {
         /// The highest wins where several select an agent
         #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
         priority: i64,
+        /// Offers in flight at most [default: 1 % of the agents, and 50 at least]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        max_in_flight: Option<i32>,
+        /// Stop once this many agents failed [default: 10]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        max_failures: Option<i32>,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// List assignments, the highest priority first
     #[command(after_help = help::ASSIGN_LIST)]
@@ -57,46 +70,83 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         client.output.unless_names()?;
     }
     match args.verb {
-        Verb::Set { name, selector, config, priority } => {
+        Verb::Set {
+            name,
+            selector,
+            config,
+            priority,
+            max_in_flight,
+            max_failures,
+            dry_run,
+            consent,
+        } => {
             let assignment = Assignment {
                 name: names::assignment(&name),
                 selector,
                 config_revision: names::revision(&config),
                 priority,
+                max_in_flight: max_in_flight.unwrap_or(0),
+                max_failures: max_failures.unwrap_or(0),
                 ..Default::default()
             };
-            set(client, assignment).await
+            set(client, assignment, dry_run, &consent).await
         }
         Verb::List => list(client).await,
         Verb::Remove { name } => remove(client, &name).await,
     }
 }
 
-async fn set(client: &Client, assignment: Assignment) -> anyhow::Result<()> {
-    let request = SetAssignmentRequest { assignment: Some(assignment) };
-    let set = |channel| async move {
-        call::answer(AssignmentsClient::new(channel).set_assignment(request).await)
-    };
-    let answer = client.call(set).await?;
+/// Looks first, and does it if that is wanted. What is done is what was looked at: the revision
+/// that the preview found is the one that is set.
+async fn set(
+    client: &Client,
+    mut assignment: Assignment,
+    dry_run: bool,
+    consent: &Consent,
+) -> anyhow::Result<()> {
+    let mut answer = ask(client, assignment.clone(), true).await?;
+    if !dry_run {
+        let judged = call::required(answer.assignment.take(), "the assignment")?;
+        assignment.config_revision = judged.config_revision;
+        let impact = answer.impact.unwrap_or_default();
+        consent.ask(impact.agents, &sentence(&impact))?;
+        answer = ask(client, assignment, false).await?;
+    }
     let assignment = call::required(answer.assignment.as_ref(), "the assignment")?;
     print(match client.output {
         Format::Json => to_json(&json!({
             "assignment": shape::assignment(assignment),
             "matched_agents": answer.matched_agents,
             "affected_agents": answer.affected_agents,
+            "impact": answer.impact.as_ref().map(shape::impact),
+            "dry_run": dry_run,
         }))?,
-        _ => said(assignment, &answer),
+        _ => said(assignment, &answer, dry_run),
     })
 }
 
-fn said(assignment: &Assignment, answer: &SetAssignmentResponse) -> String {
-    format!(
-        "{}: {}, agents matched {}, changing {}\n",
+async fn ask(
+    client: &Client,
+    assignment: Assignment,
+    validate_only: bool,
+) -> anyhow::Result<SetAssignmentResponse> {
+    let request = SetAssignmentRequest { assignment: Some(assignment), validate_only };
+    let set = |channel| async move {
+        call::answer(AssignmentsClient::new(channel).set_assignment(request).await)
+    };
+    client.call(set).await
+}
+
+fn said(assignment: &Assignment, answer: &SetAssignmentResponse, dry_run: bool) -> String {
+    let line = format!(
+        "{}: {}, agents matched {}, changing {}",
         names::short(&assignment.name),
         names::short(&assignment.config_revision),
         answer.matched_agents,
         answer.affected_agents,
-    )
+    );
+    let impact = answer.impact.as_ref().map(sentence).unwrap_or_default();
+    if dry_run { format!("{line}\n{impact}\nnothing was changed\n") } else { line + "\n" }
 }
 
 async fn list(client: &Client) -> anyhow::Result<()> {
@@ -104,7 +154,12 @@ async fn list(client: &Client) -> anyhow::Result<()> {
         let request = ListAssignmentsRequest::default();
         call::answer(AssignmentsClient::new(channel).list_assignments(request).await)
     };
-    let assignments = client.call(list).await?.assignments;
+    let answer = client.call(list).await?;
+    let assignments = answer.assignments;
+    if let Some(hold) = answer.hold.filter(|_| client.output == Format::Table) {
+        let why = if hold.reason.is_empty() { String::new() } else { format!(": {}", hold.reason) };
+        note(&format!("offers are held{why}; muster resume lets them go on"));
+    }
     print(match client.output {
         Format::Json => to_json(&assignments.iter().map(shape::assignment).collect::<Vec<_>>())?,
         Format::Name => output::names(assignments.iter().map(|held| names::short(&held.name))),
@@ -113,7 +168,7 @@ async fn list(client: &Client) -> anyhow::Result<()> {
 }
 
 fn table(assignments: &[Assignment]) -> String {
-    let mut table = Table::new(["NAME", "PRIORITY", "CONFIG", "SELECTOR", "UPDATED"]);
+    let mut table = Table::new(["NAME", "PRIORITY", "CONFIG", "SELECTOR", "PROGRESS", "UPDATED"]);
     for assignment in assignments {
         let everyone = assignment.selector.is_empty();
         table.row([
@@ -121,10 +176,25 @@ fn table(assignments: &[Assignment]) -> String {
             assignment.priority.to_string(),
             names::short(&assignment.config_revision),
             if everyone { "(all agents)" } else { &assignment.selector }.to_owned(),
+            assignment.progress.as_ref().map(progress).unwrap_or_default(),
             assignment.update_time.map_or_else(String::new, |time| time.to_string()),
         ]);
     }
     table.text()
+}
+
+/// As `12/50 applied, 3 failed, 5 in flight, STOPPED`.
+fn progress(progress: &Progress) -> String {
+    let mut text = format!("{}/{} applied", progress.applied, progress.agents);
+    for (count, what) in [(progress.failed, "failed"), (progress.in_flight, "in flight")] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    match progress.state() {
+        State::Done | State::Unspecified => text,
+        state => format!("{text}, {}", state.as_str_name()),
+    }
 }
 
 async fn remove(client: &Client, name: &str) -> anyhow::Result<()> {
@@ -137,4 +207,19 @@ async fn remove(client: &Client, name: &str) -> anyhow::Result<()> {
         Format::Json => to_json(&json!({ "removed": name }))?,
         _ => format!("{name} removed; agents keep the config they have\n"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_says_what_matters() {
+        let mut now = Progress { agents: 50, applied: 12, ..Default::default() };
+        now.set_state(State::Done);
+        assert_eq!(progress(&now), "12/50 applied");
+        (now.failed, now.in_flight) = (3, 5);
+        now.set_state(State::Stopped);
+        assert_eq!(progress(&now), "12/50 applied, 3 failed, 5 in flight, STOPPED");
+    }
 }

@@ -33,8 +33,12 @@ enum Verb {
         /// Name of the config
         name: String,
         /// File to take; several need names of their own (`-` is standard input)
-        #[arg(short = 'f', long = "file", value_name = "[KEY=]FILE", required = true)]
+        #[arg(short = 'f', long = "file", value_name = "[KEY=]FILE")]
+        #[arg(required_unless_present = "allow_empty")]
         files: Vec<String>,
+        /// Take a config with nothing in it: it stops collectors that run under a supervisor
+        #[arg(long)]
+        allow_empty: bool,
     },
     /// Show a config's revisions, or print the files of one revision
     #[command(after_help = help::CONFIG_GET)]
@@ -54,9 +58,9 @@ enum Verb {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let client = &args.client;
     match args.verb {
-        Verb::Apply { name, files } => {
-            let request =
-                ApplyConfigRequest { name: names::config(&name), files: files::read(&files)? };
+        Verb::Apply { name, files, allow_empty } => {
+            let (name, files) = (names::config(&name), files::read(&files)?);
+            let request = ApplyConfigRequest { name, files, allow_empty };
             let applied = |channel| async move {
                 call::answer(self::client(channel).apply_config(request).await)
             };

@@ -53,6 +53,30 @@ Examples:
   # The config it runs
   muster agents get 018bcfe5-6800-7007-8707-070707070707 -o json | jq .report.effective_config";
 
+pub(super) const AGENTS_LABEL: &str = "\
+Examples:
+  # Add a label, and take one away
+  muster agents label 018bcfe5-6800-7007-8707-070707070707 ring=canary old-
+  # Whoever a selector selects; more than ten are asked about
+  muster agents label -l 'env=prod,region=eu' ring=2 --yes";
+
+pub(super) const AGENTS_DELETE: &str = "\
+Examples:
+  muster agents delete 018bcfe5-6800-7007-8707-070707070707
+  muster agents delete --yes 018bcfe5-6800-7007-8707-070707070707
+  # To see who is gone
+  muster agents list --status disconnected -o name";
+
+pub(super) const HOLD: &str = "\
+Examples:
+  muster hold 'collectors in eu crash since 14:00'
+  # Whether offers are held, and how far each assignment is
+  muster assign list";
+
+pub(super) const RESUME: &str = "\
+Examples:
+  muster resume";
+
 pub(super) const CONFIG_APPLY: &str = "\
 Examples:
   muster config apply collector -f collector.yaml
@@ -89,7 +113,11 @@ Examples:
   # All agents, where nothing of a higher priority selects them
   muster assign set everyone -l '' --config collector --priority -1
   # One revision for the agents of an environment
-  muster assign set prod -l env=prod --config collector@3";
+  muster assign set prod -l env=prod --config collector@3
+  # Who would change, before anybody does
+  muster assign set prod -l env=prod --config collector@4 --dry-run
+  # Slowly, and not on if one fails
+  muster assign set prod -l env=prod --config collector@4 --max-in-flight 2 --max-failures 1 --yes";
 
 pub(super) const ASSIGN_LIST: &str = "\
 Examples:

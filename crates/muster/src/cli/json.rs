@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use control::v1::impact::Kind;
 use control::v1::{
-    Agent, Assignment, Config, ConfigRevision, ConfigStatus, ConnectionStatus, WatchAgentsResponse,
+    Agent, Assignment, Config, ConfigRevision, ConfigStatus, ConnectionStatus, Hold, Impact,
+    WatchAgentsResponse,
 };
 use opamp::v1::any_value::Value as Any;
 use opamp::v1::{AgentConfigFile, AnyValue, ComponentHealth, KeyValue};
@@ -93,7 +95,38 @@ pub(super) fn assignment(assignment: &Assignment) -> Value {
         "config": short(&assignment.config_revision),
         "priority": assignment.priority,
         "updated": time(assignment.update_time.as_ref()),
+        "max_in_flight": assignment.max_in_flight,
+        "max_failures": assignment.max_failures,
+        "progress": assignment.progress.as_ref().map(|progress| json!({
+            "state": progress.state().as_str_name(),
+            "agents": progress.agents,
+            "applied": progress.applied,
+            "failed": progress.failed,
+            "in_flight": progress.in_flight,
+            "waiting": progress.waiting,
+        })),
     })
+}
+
+/// What a change does to agents.
+pub(super) fn impact(impact: &Impact) -> Value {
+    let kind = |kind: &Kind| {
+        json!({
+            "service_name": kind.service_name,
+            "service_version": kind.service_version,
+            "agents": kind.agents,
+        })
+    };
+    json!({
+        "agents": impact.agents,
+        "disconnected_agents": impact.disconnected_agents,
+        "kinds": impact.kinds.iter().map(kind).collect::<Vec<_>>(),
+    })
+}
+
+/// Why no offer goes out.
+pub(super) fn hold(hold: &Hold) -> Value {
+    json!({ "since": time(hold.since_time.as_ref()), "reason": hold.reason })
 }
 
 /// `CONNECTED` and so on.

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Layer, LogFormat, Role};
 use crate::exit::Failure;
@@ -22,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) fleet: String,
     /// `None` takes a random name.
     pub(crate) gateway_id: Option<String>,
+    /// How long agents may be away; `None` is for ever.
+    pub(crate) forget_after: Option<Duration>,
     pub(crate) log: LogFormat,
     pub(crate) log_level: String,
     pub(crate) otlp_endpoint: Option<String>,
@@ -65,6 +68,7 @@ impl Settings {
             allow_evicting_ledger: layer.allow_evicting_ledger.unwrap_or(false),
             fleet: layer.fleet.unwrap_or_else(|| "muster".to_owned()),
             gateway_id: layer.gateway_id.filter(|id| !id.is_empty()),
+            forget_after: forget_after(layer.forget_after.as_deref().unwrap_or("30d"))?,
             log: layer.log.unwrap_or(LogFormat::Text),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
             otlp_endpoint: url("otlp-endpoint", layer.otlp_endpoint, &["http://"])?,
@@ -172,6 +176,20 @@ fn url(flag: &str, value: Option<String>, schemes: &[&str]) -> anyhow::Result<Op
     }
     // The value is not repeated: it may hold a password.
     Err(Failure::usage(format!("--{flag} must be a URL that starts with {}", schemes.join(" or "))))
+}
+
+/// Less than an hour is a mistake: agents are away that long whenever a machine is mended.
+fn forget_after(text: &str) -> anyhow::Result<Option<Duration>> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let time = humantime::parse_duration(text).ok();
+    let time = time.filter(|time| *time >= Duration::from_secs(3600));
+    time.map(Some).ok_or_else(|| {
+        Failure::usage(format!(
+            "--forget-after {text:?} must be a time of an hour or more, as 12h or 30d, or never"
+        ))
+    })
 }
 
 /// Names that become subjects and keys.

@@ -111,3 +111,16 @@ fn secrets_in_urls_are_not_repeated() {
     let error = resolve("", &["--store", "rediss://user:hunter2@h"]).unwrap_err();
     assert!(!error.contains("hunter2"), "{error}");
 }
+
+#[test]
+fn agents_are_forgotten_after_an_hour_at_the_least() {
+    let of = |text: &str| {
+        let layer = Layer { forget_after: Some(text.to_owned()), ..Layer::default() };
+        Settings::check(layer).map(|settings| settings.forget_after)
+    };
+    assert_eq!(of("12h").unwrap(), Some(std::time::Duration::from_secs(12 * 3600)));
+    assert_eq!(of("never").unwrap(), None);
+    for text in ["", "30", "59m", "-1d"] {
+        assert!(of(text).unwrap_err().to_string().contains("--forget-after"), "{text}");
+    }
+}

@@ -36,7 +36,7 @@ pub(super) fn start(
     if let Some(listener) = listeners.control {
         let stores = backends.stores()?;
         let control = Arc::new(control::Control::new(
-            control::Config::default(),
+            control::Config { forget_after: settings.forget_after, ..Default::default() },
             backends.bus.clone(),
             stores.records.clone(),
             stores.ledger.clone(),

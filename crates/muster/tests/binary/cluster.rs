@@ -32,6 +32,8 @@ fn roles_of_a_cluster_work_together() {
     }
     assert!(control.agents().is_empty());
     let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "receivers: {}").unwrap();
+    std::fs::write(file.path(), "receivers: {}").unwrap();
     let path = file.path().to_str().unwrap();
     assert_eq!(control.ok(&["config", "apply", "c", "-f", path]), "c@1\n");
 

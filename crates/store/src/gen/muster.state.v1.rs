@@ -51,6 +51,9 @@ pub struct AgentRecord {
     pub last_seen_unix_ms: u64,
     #[prost(message, optional, tag = "20")]
     pub duplicate: ::core::option::Option<agent_record::Duplicate>,
+    /// Version of the ledger's labels that `labels` are.
+    #[prost(uint64, tag = "21")]
+    pub labels_version: u64,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {
@@ -165,6 +168,9 @@ pub struct Assignments {
     pub format: u32,
     #[prost(message, repeated, tag = "2")]
     pub assignments: ::prost::alloc::vec::Vec<assignments::Assignment>,
+    /// While it is there, no offer goes out.
+    #[prost(message, optional, tag = "3")]
+    pub hold: ::core::option::Option<assignments::Hold>,
 }
 /// Nested message and enum types in `Assignments`.
 pub mod assignments {
@@ -184,5 +190,86 @@ pub mod assignments {
         pub priority: i64,
         #[prost(uint64, tag = "7")]
         pub updated_unix_ms: u64,
+        /// Absent in what older binaries wrote: then every agent may have it.
+        #[prost(message, optional, tag = "8")]
+        pub brake: ::core::option::Option<Brake>,
     }
+    /// How far an assignment may go.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Brake {
+        /// Offers in flight at most; 0 leaves it to the size of the fleet.
+        #[prost(uint32, tag = "1")]
+        pub max_in_flight: u32,
+        /// Agents that may fail before it stops.
+        #[prost(uint32, tag = "2")]
+        pub max_failures: u32,
+        #[prost(enumeration = "Stage", tag = "3")]
+        pub stage: i32,
+        /// RELEASING: agents that rank below it may have the config.
+        #[prost(uint64, tag = "4")]
+        pub released_below: u64,
+        /// STOPPED: agents that had failed by then.
+        #[prost(uint32, tag = "5")]
+        pub failed: u32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Hold {
+        #[prost(uint64, tag = "1")]
+        pub since_unix_ms: u64,
+        #[prost(string, tag = "2")]
+        pub reason: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Stage {
+        Unspecified = 0,
+        /// Agents get it by and by.
+        Releasing = 1,
+        /// Every agent may have it; not all have answered.
+        Released = 2,
+        /// Every agent has answered.
+        Done = 3,
+        /// Too many failed.
+        Stopped = 4,
+    }
+    impl Stage {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STAGE_UNSPECIFIED",
+                Self::Releasing => "RELEASING",
+                Self::Released => "RELEASED",
+                Self::Done => "DONE",
+                Self::Stopped => "STOPPED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STAGE_UNSPECIFIED" => Some(Self::Unspecified),
+                "RELEASING" => Some(Self::Releasing),
+                "RELEASED" => Some(Self::Released),
+                "DONE" => Some(Self::Done),
+                "STOPPED" => Some(Self::Stopped),
+                _ => None,
+            }
+        }
+    }
+}
+/// Labels that operators gave to an agent. Table `labels`, key instance_uid. Its version orders
+/// them; the agent's record has a copy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentLabels {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(uint64, tag = "3")]
+    pub updated_unix_ms: u64,
 }

@@ -113,6 +113,10 @@ impl Store for Redb {
         self.read(move |snapshot| presence(snapshot, &asked)).await
     }
 
+    async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error> {
+        self.writer.write(Work::DropPresence(told.to_vec())).await.map(drop)
+    }
+
     async fn ready(&self) -> Result<(), Error> {
         self.writer.write(Work::Probe).await.map(drop)
     }
@@ -196,6 +200,9 @@ fn scan(
         if page.entries.len() == PAGE_ENTRIES || bytes >= PAGE_BYTES {
             page.next = page.entries.last().map(|(key, _)| Cursor(key.id.clone()));
             break;
+        }
+        if layout::is_deleted(value.value()) {
+            continue;
         }
         let key = Key { table, id };
         let events = outbox.get(place.value())?;

@@ -9,6 +9,7 @@ use ::redb::{
 };
 use bytes::Bytes;
 use model::ConfigHash;
+use opamp::InstanceUid;
 
 use crate::layout;
 use crate::limits::PRESENCE_TTL;
@@ -40,6 +41,7 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Agents => "agents.outbox",
         Table::Configs => "configs.outbox",
         Table::Intent => "intent.outbox",
+        Table::Labels => "labels.outbox",
     })
 }
 
@@ -105,7 +107,11 @@ impl<'t> Tables<'t> {
             return Ok(Outcome::Conflict);
         }
         let version = version.next();
-        values.insert(place, &layout::join(version, &write.value)[..])?;
+        if write.value.is_empty() && write.events.is_empty() {
+            values.remove(place)?;
+        } else {
+            values.insert(place, &layout::join(version, &write.value)[..])?;
+        }
         if write.events.is_empty() {
             outbox.remove(place)?;
         } else {
@@ -115,12 +121,16 @@ impl<'t> Tables<'t> {
     }
 
     pub(super) fn settle(&mut self, key: &Key, version: Version) -> Result<(), Fault> {
-        let Versioned { outbox, .. } = self.of(key.table);
+        let Versioned { values, outbox } = self.of(key.table);
         let place = place(key);
         let found = outbox.get(place)?;
         let found = found.and_then(|found| Some(layout::split(found.value())?.0));
         if found == Some(version) {
             outbox.remove(place)?;
+            let deleted = values.get(place)?.is_some_and(|value| layout::is_deleted(value.value()));
+            if deleted {
+                values.remove(place)?;
+            }
         }
         Ok(())
     }
@@ -133,6 +143,13 @@ impl<'t> Tables<'t> {
     pub(super) fn put_presence(&mut self, holder: &str, entry: &Presence) -> Result<(), Fault> {
         let key = (holder, entry.instance_uid.as_bytes());
         self.presence.insert(key, &layout::presence(entry)[..])?;
+        Ok(())
+    }
+
+    pub(super) fn drop_presence(&mut self, told: &[(String, InstanceUid)]) -> Result<(), Fault> {
+        for (holder, uid) in told {
+            self.presence.remove((holder.as_str(), uid.as_bytes()))?;
+        }
         Ok(())
     }
 

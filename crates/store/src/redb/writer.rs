@@ -9,6 +9,7 @@ use std::time::Instant;
 use ::redb::{Database, Durability, Error as Fault};
 use bytes::Bytes;
 use model::ConfigHash;
+use opamp::InstanceUid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
@@ -24,6 +25,7 @@ pub(super) enum Work {
     Settle(Vec<(Key, Version)>),
     Blob(ConfigHash, Bytes),
     Presence(String, Vec<Presence>),
+    DropPresence(Vec<(String, InstanceUid)>),
     /// Nothing; only whether a transaction can be made.
     Probe,
 }
@@ -103,6 +105,7 @@ impl Work {
             Self::Settle(settled) => settled.len() * size_of::<(Key, Version)>(),
             Self::Blob(_, body) => body.len(),
             Self::Presence(_, seen) => seen.len() * size_of::<Presence>(),
+            Self::DropPresence(told) => told.len() * size_of::<(String, InstanceUid)>(),
             Self::Probe => 0,
         };
         // What is larger than the queue has it for itself.
@@ -121,6 +124,7 @@ impl Work {
                 .iter()
                 .try_for_each(|entry| tables.put_presence(holder, entry))
                 .map(|()| Vec::new()),
+            Self::DropPresence(told) => tables.drop_presence(told).map(|()| Vec::new()),
             Self::Probe => Ok(Vec::new()),
         }
     }

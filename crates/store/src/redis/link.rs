@@ -18,7 +18,7 @@ use crate::limits::{
 };
 
 /// The functions every write goes through.
-const LIBRARY: &str = include_str!("muster_v1.lua");
+const LIBRARY: &str = include_str!("muster_v2.lua");
 
 /// One server.
 pub(super) struct Link {

@@ -91,7 +91,7 @@ impl Redis {
             if write.events.is_empty() { Vec::new() } else { layout::join(version, &write.events) };
         let (table, shard) = (write.key.table, write.key.shard());
         let mut call = cmd("FCALL");
-        call.arg("muster_v1_write").arg(2);
+        call.arg("muster_v2_write").arg(2);
         call.arg(self.keys.values(table, shard)).arg(self.keys.outbox(table, shard));
         call.arg(&write.key.id[..])
             .arg(&layout::version(write.expected)[..])
@@ -179,8 +179,9 @@ impl Store for Redis {
         }
         let call = |(key, version): &(Key, Version)| {
             let mut call = cmd("FCALL");
-            call.arg("muster_v1_settle").arg(1);
-            call.arg(self.keys.outbox(key.table, key.shard()));
+            let (table, shard) = (key.table, key.shard());
+            call.arg("muster_v2_settle").arg(2);
+            call.arg(self.keys.values(table, shard)).arg(self.keys.outbox(table, shard));
             call.arg(&key.id[..]).arg(&layout::version(*version)[..]);
             call
         };
@@ -208,7 +209,8 @@ impl Store for Redis {
 
     async fn scan(&self, table: Table, shard: u8, cursor: Cursor) -> Result<Page, Error> {
         let hash = self.keys.values(table, shard);
-        let (pairs, next) = self.hscan(hash, &cursor).await?;
+        let (mut pairs, next) = self.hscan(hash, &cursor).await?;
+        pairs.retain(|[_, value]| !layout::is_deleted(value));
         let next = Some(next).filter(|next| !is_end(next));
         if pairs.is_empty() {
             let entries = Vec::new();
@@ -288,6 +290,17 @@ impl Store for Redis {
             }
         }
         Ok(found)
+    }
+
+    async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = Pipeline::new();
+        for (holder, uid) in told {
+            pipeline.cmd("HDEL").arg(self.keys.presence(holder)).arg(uid.as_bytes()).ignore();
+        }
+        self.link.ask(&pipeline).await
     }
 
     /// A write, since a full or read-only server still answers a ping.

@@ -12,7 +12,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 20;
+const FIELDS: u32 = 21;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -71,6 +71,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         polls: record.polls,
         remote_address: record.remote_address,
         labels: record.labels,
+        labels_version: record.labels_version,
         first_seen_unix_ms: record.first_seen.0,
         last_seen_unix_ms: record.last_seen.0,
     }
@@ -128,6 +129,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         polls: message.polls,
         remote_address: message.remote_address,
         labels: message.labels,
+        labels_version: message.labels_version,
         first_seen: Timestamp(message.first_seen_unix_ms),
         last_seen: Timestamp(message.last_seen_unix_ms),
     })
@@ -262,6 +264,7 @@ mod tests {
                 polls,
                 remote_address: "127.0.0.1:9".to_owned(),
                 labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
+                labels_version: epoch,
                 first_seen: Timestamp(seen.0),
                 last_seen: Timestamp(seen.1),
             }

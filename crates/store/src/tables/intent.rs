@@ -1,7 +1,8 @@
 //! Table `intent`: one value, all assignments. Its version numbers the operators' decisions.
 
 use bytes::Bytes;
-use model::assign::{Assignment, Assignments};
+use model::assign::{Assignment, Assignments, Hold};
+use model::brake::{Brake, Stage};
 use model::selector::Selector;
 use model::{RevisionRef, Timestamp};
 
@@ -13,7 +14,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.Assignments`.
-const FIELDS: u32 = 2;
+const FIELDS: u32 = 3;
 
 /// The bytes of the assignments.
 pub fn encode(assignments: &Assignments, unknown: &Bytes) -> Bytes {
@@ -25,9 +26,14 @@ pub fn encode(assignments: &Assignments, unknown: &Bytes) -> Bytes {
         config_hash: assignment.config.hash.0.to_vec(),
         priority: assignment.priority,
         updated_unix_ms: assignment.updated.0,
+        brake: Some(brake_to_wire(&assignment.brake)),
     };
+    let hold = assignments
+        .hold
+        .as_ref()
+        .map(|hold| wire::Hold { since_unix_ms: hold.since.0, reason: hold.reason.clone() });
     let assignments = assignments.list.iter().map(assignment).collect();
-    write(&v1::Assignments { format: FORMAT, assignments }, unknown)
+    write(&v1::Assignments { format: FORMAT, assignments, hold }, unknown)
 }
 
 /// The assignments in these bytes.
@@ -36,7 +42,42 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<Assignments>, Error> {
     let list: Result<Vec<Assignment>, String> =
         message.assignments.into_iter().map(from_wire).collect();
     let list = list.map_err(|reason| corrupt(key, &reason))?;
-    Ok(Loaded { value: Assignments { list }, unknown })
+    let hold =
+        message.hold.map(|hold| Hold { since: Timestamp(hold.since_unix_ms), reason: hold.reason });
+    Ok(Loaded { value: Assignments { list, hold }, unknown })
+}
+
+fn brake_to_wire(brake: &Brake) -> wire::Brake {
+    let mut message = wire::Brake {
+        max_in_flight: brake.max_in_flight,
+        max_failures: brake.max_failures,
+        ..Default::default()
+    };
+    match brake.stage {
+        Stage::Releasing(below) => {
+            message.released_below = below;
+            message.set_stage(wire::Stage::Releasing);
+        }
+        Stage::Released => message.set_stage(wire::Stage::Released),
+        Stage::Done => message.set_stage(wire::Stage::Done),
+        Stage::Stopped { failed } => {
+            message.failed = failed;
+            message.set_stage(wire::Stage::Stopped);
+        }
+    }
+    message
+}
+
+/// A stage that a newer binary knows is not guessed at: it lets nobody through.
+fn brake(message: &wire::Brake) -> Brake {
+    let stage = match wire::Stage::try_from(message.stage) {
+        Ok(wire::Stage::Releasing) => Stage::Releasing(message.released_below),
+        Ok(wire::Stage::Released) => Stage::Released,
+        Ok(wire::Stage::Done | wire::Stage::Unspecified) => Stage::Done,
+        Ok(wire::Stage::Stopped) => Stage::Stopped { failed: message.failed },
+        Err(_) => Stage::Releasing(0),
+    };
+    Brake { max_in_flight: message.max_in_flight, max_failures: message.max_failures, stage }
 }
 
 fn from_wire(message: wire::Assignment) -> Result<Assignment, String> {
@@ -52,6 +93,8 @@ fn from_wire(message: wire::Assignment) -> Result<Assignment, String> {
         config,
         priority: message.priority,
         updated: Timestamp(message.updated_unix_ms),
+        // Who wrote none knew no brake.
+        brake: message.brake.as_ref().map_or_else(Brake::default, brake),
     })
 }
 
@@ -63,20 +106,29 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nonsense_is_corrupt() {
-        let assignment = Assignment {
-            name: "prod".to_owned(),
+        let assignment = |name: &str, stage| Assignment {
+            name: name.to_owned(),
             selector: Selector::parse("env in (prod)").unwrap(),
             config: RevisionRef { config: "c".to_owned(), revision: 2, hash: ConfigHash([4; 32]) },
             priority: -3,
             updated: Timestamp(5),
+            brake: Brake { stage, ..Brake::new(7, 8) },
         };
-        let value = Assignments { list: vec![assignment] };
+        let list = vec![
+            assignment("a", Stage::Releasing(u64::MAX - 1)),
+            assignment("b", Stage::Released),
+            assignment("c", Stage::Done),
+            assignment("d", Stage::Stopped { failed: 9 }),
+        ];
+        let hold = Some(Hold { since: Timestamp(6), reason: "why".to_owned() });
+        let value = Assignments { list, hold };
         let bytes = encode(&value, &Bytes::new());
         let loaded = decode(&Key::intent(), &bytes).unwrap();
         assert_eq!(loaded.value, value);
         let broken = v1::Assignments {
             format: FORMAT,
             assignments: vec![wire::Assignment { selector: "((".to_owned(), ..Default::default() }],
+            hold: None,
         };
         assert!(decode(&Key::intent(), &write(&broken, &Bytes::new())).is_err());
     }

@@ -12,6 +12,7 @@ use crate::{Error, Key};
 pub mod agents;
 pub mod configs;
 pub mod intent;
+pub mod labels;
 
 /// A value as it was read.
 #[derive(Debug, Clone, PartialEq)]

@@ -40,9 +40,6 @@ pub(crate) async fn values_of_a_mebibyte_come_back(store: Arc<dyn Store>) {
     commit(&*store, big.clone()).await;
     let found = get(&*store, &key).await.unwrap();
     assert!(found.value == value && found.events == big.events);
-    // A value of nothing is a value.
-    commit(&*store, write(&key, 1, "")).await;
-    assert_eq!(get(&*store, &key).await, Some(stored(2, "")));
 }
 
 pub(crate) async fn any_bytes_make_ids_and_values(store: Arc<dyn Store>) {

@@ -9,6 +9,7 @@
 
 mod bodies;
 mod counts;
+mod deletes;
 mod fixture;
 mod outbox;
 mod presence;
@@ -58,6 +59,10 @@ fn cases() -> Vec<(&'static str, Case)> {
         bodies::any_bytes_make_ids_and_values,
         presence::the_last_word_of_each_holder_is_kept,
         random::any_operations_do_what_memory_does,
+        deletes::a_key_deleted_in_silence_is_gone_at_once,
+        deletes::a_deletion_that_is_told_stays_until_it_is_settled,
+        deletes::what_comes_back_before_that_goes_on_counting,
+        deletes::presence_goes_holder_by_holder,
         counts::writes_and_commands_are_counted,
     ]
 }

@@ -1,0 +1,100 @@
+//! Keeps house: agents that were silent for too long are forgotten, and labels that did not reach
+//! an agent's record are told again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::v1::forget::Target;
+use bus::v1::forget_reply::Outcome;
+use bus::v1::{Forget, Reassess};
+use bus::{Client, Subject};
+use opamp::InstanceUid;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::ledger::Ledger;
+use crate::view::View;
+use crate::{Error, Limits};
+
+/// Looks through the fleet now and then. Several controls may: what one did, another finds done.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeper {
+    pub(crate) limits: Limits,
+    /// How long an agent may be away; for ever without it.
+    pub(crate) forget_after: Option<Duration>,
+    pub(crate) view: Arc<View>,
+    pub(crate) ledger: Ledger,
+    pub(crate) bus: Client,
+}
+
+impl Keeper {
+    /// Keeps house, for ever.
+    pub(crate) async fn run(self) {
+        let mut tick = interval(self.limits.keep_interval);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if !self.view.ready() {
+                continue;
+            }
+            if let Err(error) = self.forget_silent().await {
+                tracing::warn!(%error, "silent agents are kept for now");
+            }
+            if let Err(error) = self.repair_labels().await {
+                tracing::warn!(%error, "labels not compared");
+            }
+        }
+    }
+
+    async fn forget_silent(&self) -> Result<(), Error> {
+        let Some(after) = self.forget_after else { return Ok(()) };
+        let silent = self.view.silent_for(after);
+        for batch in silent.chunks(self.limits.reassess_max) {
+            let gone = forget(&self.bus, &self.limits, batch).await?;
+            // Labels last: left over, they would only wait for an agent that comes back.
+            self.ledger.drop_labels(&gone).await?;
+            metrics::counter!("muster_control_forgotten_total").increment(gone.len() as u64);
+            tracing::info!(agents = gone.len(), "forgotten after their silence");
+        }
+        Ok(())
+    }
+
+    async fn repair_labels(&self) -> Result<(), Error> {
+        let wrong = self.view.labelled_otherwise(&self.ledger.labels().await?);
+        relabelled(&self.bus, &self.limits, &wrong).await
+    }
+}
+
+/// Has workers forget agents, each at the version it was judged by; returns those that are gone.
+pub(crate) async fn forget(
+    bus: &Client,
+    limits: &Limits,
+    agents: &[(InstanceUid, u64)],
+) -> Result<Vec<InstanceUid>, Error> {
+    let target = |(uid, version): &(InstanceUid, u64)| Target {
+        instance_uid: uid.as_bytes().to_vec().into(),
+        version: *version,
+    };
+    let ask = Forget { targets: agents.iter().map(target).collect() };
+    let reply = bus.request(&Subject::Forget, &ask, limits.worker_timeout).await?;
+    let forgotten = |outcome: &i32| *outcome == i32::from(Outcome::Forgotten);
+    let gone = agents.iter().zip(&reply.outcomes).filter(|(_, outcome)| forgotten(outcome));
+    Ok(gone.map(|((uid, _), _)| *uid).collect())
+}
+
+/// Has workers copy agents' labels into their records.
+pub(crate) async fn relabelled(
+    bus: &Client,
+    limits: &Limits,
+    agents: &[InstanceUid],
+) -> Result<(), Error> {
+    for batch in agents.chunks(limits.reassess_max) {
+        let instance_uids = batch.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
+        let ask = Reassess { instance_uids, decision: 0, labels: true };
+        let reply = bus.request(&Subject::Reassess, &ask, limits.worker_timeout).await?;
+        if reply.failed > 0 {
+            let reason = format!("{} agents could not be written", reply.failed);
+            return Err(Error::Unavailable(reason));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Operators' labels, agent by agent.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use opamp::InstanceUid;
+use store::tables::labels::AgentLabels;
+use store::{Cursor, Key, Outcome, SHARDS, Table, Version, Write, tables};
+
+use super::Ledger;
+use crate::Error;
+
+/// A change of labels.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Relabel {
+    pub(crate) set: BTreeMap<String, String>,
+    pub(crate) remove: Vec<String>,
+}
+
+impl Relabel {
+    /// Labels after the change.
+    pub(crate) fn apply(&self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut labels = labels.clone();
+        labels.retain(|key, _| !self.remove.contains(key));
+        labels.extend(self.set.clone());
+        labels
+    }
+}
+
+impl Ledger {
+    /// Changes the labels of agents; returns those whose labels are others now. A batch at a time
+    /// is written: if it fails half-way, what is done is done, and the same call again does the
+    /// rest.
+    pub(crate) async fn relabel(
+        &self,
+        uids: &[InstanceUid],
+        change: &Relabel,
+    ) -> Result<Vec<InstanceUid>, Error> {
+        let mut changed = Vec::new();
+        for batch in uids.chunks(self.limits.reassess_max) {
+            changed.extend(self.relabel_batch(batch, change).await?);
+        }
+        Ok(changed)
+    }
+
+    async fn relabel_batch(
+        &self,
+        uids: &[InstanceUid],
+        change: &Relabel,
+    ) -> Result<Vec<InstanceUid>, Error> {
+        let (mut open, mut changed) = (uids.to_vec(), Vec::new());
+        for _ in 0..self.limits.write_tries {
+            let keys: Vec<Key> = open.iter().map(Key::labels).collect();
+            let stored = self.within(self.store.get(&keys)).await?;
+            let (mut writes, mut writing) = (Vec::new(), Vec::new());
+            for ((uid, key), stored) in open.iter().zip(keys).zip(stored) {
+                let (before, unknown, expected) = match &stored {
+                    None => (BTreeMap::new(), Bytes::new(), Version::ABSENT),
+                    Some(stored) => {
+                        let loaded = tables::labels::decode(&key, &stored.value)?;
+                        (loaded.value.labels, loaded.unknown, stored.version)
+                    }
+                };
+                let labels = change.apply(&before);
+                if labels == before {
+                    continue;
+                }
+                if labels.len() > self.limits.labels_max {
+                    let reason = format!("agents/{uid} would have more than the most");
+                    let reason = format!("{reason}, {}", self.limits.labels_max);
+                    return Err(Error::invalid("set", reason));
+                }
+                let value = AgentLabels { labels, updated: self.clock.now() };
+                let value = tables::labels::encode(&value, &unknown);
+                writes.push(Write { key, expected, value, events: Bytes::new() });
+                writing.push(*uid);
+            }
+            let outcomes = self.within(self.store.commit(writes)).await?;
+            let (mut done, mut lost) = (Vec::new(), Vec::new());
+            for (uid, outcome) in writing.into_iter().zip(outcomes) {
+                match outcome {
+                    Outcome::Written(_) => done.push(uid),
+                    Outcome::Conflict => lost.push(uid),
+                }
+            }
+            changed.append(&mut done);
+            open = lost;
+            if open.is_empty() {
+                return Ok(changed);
+            }
+        }
+        Err(Error::Aborted("labels".to_owned()))
+    }
+
+    /// Forgets the labels of agents that are gone. Whoever labels one meanwhile keeps them.
+    pub(crate) async fn drop_labels(&self, uids: &[InstanceUid]) -> Result<(), Error> {
+        let keys: Vec<Key> = uids.iter().map(Key::labels).collect();
+        let stored = self.within(self.store.get(&keys)).await?;
+        let delete = |(key, stored): (Key, Option<store::Stored>)| {
+            let expected = stored?.version;
+            Some(Write { key, expected, value: Bytes::new(), events: Bytes::new() })
+        };
+        let writes: Vec<Write> = keys.into_iter().zip(stored).filter_map(delete).collect();
+        self.within(self.store.commit(writes)).await.map(drop)
+    }
+
+    /// All labels there are.
+    pub(crate) async fn labels(
+        &self,
+    ) -> Result<BTreeMap<InstanceUid, BTreeMap<String, String>>, Error> {
+        let mut found = BTreeMap::new();
+        for shard in 0..SHARDS {
+            let mut cursor = Some(Cursor::default());
+            while let Some(from) = cursor {
+                let page = self.within(self.store.scan(Table::Labels, shard, from)).await?;
+                for (key, stored) in page.entries {
+                    let labels = tables::labels::decode(&key, &stored.value)?.value.labels;
+                    if let Ok(uid) = InstanceUid::try_from(&key.id[..]) {
+                        found.insert(uid, labels);
+                    }
+                }
+                cursor = page.next;
+            }
+        }
+        Ok(found)
+    }
+}
