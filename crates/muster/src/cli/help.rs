@@ -62,16 +62,11 @@ Examples:
 
 pub(super) const AGENTS_DELETE: &str = "\
 Examples:
-  muster agents delete 018bcfe5-6800-7007-8707-070707070707
-  muster agents delete --yes 018bcfe5-6800-7007-8707-070707070707
-  # To see who is gone
-  muster agents list --status disconnected -o name";
+  muster agents delete 018bcfe5-6800-7007-8707-070707070707";
 
 pub(super) const HOLD: &str = "\
 Examples:
-  muster hold 'collectors in eu crash since 14:00'
-  # Whether offers are held, and how far each assignment is
-  muster assign list";
+  muster hold 'collectors in eu crash since 14:00'";
 
 pub(super) const RESUME: &str = "\
 Examples:
@@ -117,7 +112,7 @@ Examples:
   # Who would change, before anybody does
   muster assign set prod -l env=prod --config collector@4 --dry-run
   # Slowly, and not on if one fails
-  muster assign set prod -l env=prod --config collector@4 --max-in-flight 2 --max-failures 1 --yes";
+  muster assign set prod -l env=prod --config collector --max-in-flight 2 --max-failures 1";
 
 pub(super) const ASSIGN_LIST: &str = "\
 Examples:
