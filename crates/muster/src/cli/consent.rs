@@ -51,7 +51,7 @@ pub(super) fn sentence(impact: &Impact) -> String {
     let agents = match impact.agents {
         0 => return "no agent gets another config".to_owned(),
         1 => "1 agent gets another config".to_owned(),
-        many => format!("{many} agents get another config"),
+        many => format!("{} get another config", agents(many)),
     };
     let mut kinds: Vec<String> = impact.kinds.iter().take(KINDS_SHOWN).map(kind).collect();
     if impact.kinds.len() > KINDS_SHOWN {
@@ -63,6 +63,11 @@ pub(super) fn sentence(impact: &Impact) -> String {
         away => format!("; {away} of them once they are connected"),
     };
     format!("{agents}: {}{away}", kinds.join(", "))
+}
+
+/// So many agents, in words.
+pub(super) fn agents(count: i64) -> String {
+    if count == 1 { "1 agent".to_owned() } else { format!("{count} agents") }
 }
 
 fn kind(kind: &Kind) -> String {

@@ -4,6 +4,7 @@ use control::v1::assignments_client::AssignmentsClient;
 use control::v1::{HoldOffersRequest, ResumeOffersRequest};
 use serde_json::json;
 
+use super::consent::agents;
 use super::output::{Format, json as to_json, print};
 use super::{Client, call, json as shape};
 
@@ -36,7 +37,8 @@ pub(super) async fn hold(args: HoldArgs) -> anyhow::Result<()> {
         _ => {
             let since = hold.since_time.map_or_else(String::new, |time| format!(" since {time}"));
             format!(
-                "offers are held{since}; {waiting} agents wait; muster resume lets them go on\n"
+                "offers are held{since}; waiting: {}; muster resume lets them go on\n",
+                agents(waiting)
             )
         }
     })
@@ -51,6 +53,6 @@ pub(super) async fn resume(args: ResumeArgs) -> anyhow::Result<()> {
     let waiting = args.client.call(resume).await?.waiting_agents;
     print(match args.client.output {
         Format::Json => to_json(&json!({ "waiting_agents": waiting }))?,
-        _ => format!("offers go out again; {waiting} agents waited\n"),
+        _ => format!("offers go out again; waiting: {}\n", agents(waiting)),
     })
 }

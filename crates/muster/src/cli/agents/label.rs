@@ -7,7 +7,7 @@ use opamp::InstanceUid;
 use serde_json::json;
 
 use super::client;
-use crate::cli::consent::{Consent, sentence};
+use crate::cli::consent::{Consent, agents, sentence};
 use crate::cli::output::{Format, json as to_json, print};
 use crate::cli::{Client, call};
 use crate::exit::Failure;
@@ -39,7 +39,7 @@ pub(super) async fn label(args: &LabelArgs, connection: &Client) -> anyhow::Resu
     let preview = LabelAgentsRequest { validate_only: true, ..request.clone() };
     let preview = ask(connection, preview).await?;
     let impact = preview.impact.unwrap_or_default();
-    let what = format!("{} agents labelled; {}", preview.changed_agents, sentence(&impact));
+    let what = format!("{} labelled; {}", agents(preview.changed_agents), sentence(&impact));
     args.consent.ask(preview.changed_agents, &what)?;
     let done = ask(connection, request).await?;
     let affected = done.impact.map_or(0, |impact| impact.agents);
@@ -47,7 +47,7 @@ pub(super) async fn label(args: &LabelArgs, connection: &Client) -> anyhow::Resu
         Format::Json => {
             to_json(&json!({ "changed_agents": done.changed_agents, "affected_agents": affected }))?
         }
-        _ => format!("{} agents labelled\n", done.changed_agents),
+        _ => format!("{} labelled\n", agents(done.changed_agents)),
     })
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn delete(args: &DeleteArgs, connection: &Client) -> anyhow::Re
     let uids: Vec<InstanceUid> =
         args.uids.iter().map(|text| uid(text)).collect::<Result<_, _>>()?;
     let count = i64::try_from(uids.len()).unwrap_or(i64::MAX);
-    args.consent.ask(count, &format!("{count} agents to be forgotten, with their labels"))?;
+    args.consent.ask(count, &format!("{} to be forgotten, with their labels", agents(count)))?;
     for uid in &uids {
         let request = DeleteAgentRequest { name: format!("agents/{uid}") };
         let delete =
@@ -98,7 +98,7 @@ pub(super) async fn delete(args: &DeleteArgs, connection: &Client) -> anyhow::Re
             let uids: Vec<String> = uids.iter().map(ToString::to_string).collect();
             to_json(&json!({ "deleted": uids }))?
         }
-        _ => format!("{count} agents forgotten\n"),
+        _ => format!("{} forgotten\n", agents(count)),
     })
 }
 
