@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod watch;
+
 use std::time::Duration;
 
 use agent::{Handle, swarm::Swarm};
@@ -22,7 +24,7 @@ struct Cluster {
     gateways: Vec<Muster>,
     _workers: Vec<Muster>,
     channel: Channel,
-    _control: Muster,
+    control: Muster,
     _services: Vec<Server>,
 }
 
@@ -51,8 +53,8 @@ impl Cluster {
         let gateways = vec![serve("gateway"), serve("gateway")];
         let url = control.control.clone().unwrap();
         let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-        let (_workers, _control, _services) = (workers, control, services);
-        Some(Self { gateways, _workers, channel, _control, _services })
+        let (_workers, _services) = (workers, services);
+        Some(Self { gateways, _workers, channel, control, _services })
     }
 
     fn url(&self, gateway: usize) -> String {
