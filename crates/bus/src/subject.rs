@@ -16,6 +16,8 @@ pub enum Subject {
     Forget,
     /// Signs of life, to whoever listens.
     Presence,
+    /// What processes say of themselves, to whoever listens.
+    Status,
     /// The assignments changed, to whoever listens.
     Intent,
     /// One gateway.
@@ -36,6 +38,7 @@ impl Subject {
             Self::Reassess => "fleet.reassess".to_owned(),
             Self::Forget => "fleet.forget".to_owned(),
             Self::Presence => "presence".to_owned(),
+            Self::Status => "status".to_owned(),
             Self::Intent => "intent".to_owned(),
             Self::Gateway(id) => format!("gateway.{id}"),
             Self::Parcels(holder) => format!("parcels.{holder}"),

@@ -17,6 +17,7 @@ mod governor;
 mod keeper;
 mod ledger;
 mod limits;
+mod processes;
 mod reconcile;
 mod server;
 mod status;

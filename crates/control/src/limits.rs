@@ -76,6 +76,14 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Presence messages waiting: one a second from each gateway.
     pub presence_inbox_max: usize,
+    /// How long a silent process or gateway is shown as such: time to see that it is gone.
+    pub process_memory_ms: u64,
+    /// Processes, and as many gateways, that are remembered.
+    pub processes_max: usize,
+    /// What processes say of themselves, waiting: one message in 3 s from each.
+    pub status_inbox_max: usize,
+    /// How long the bus and each store may take to show that they are there.
+    pub probe_timeout: Duration,
     /// Watches at once: each keeps the version of every agent, some 5 MB for 100,000 of them.
     pub watches_max: usize,
     /// Changes waiting for one watcher, beside those that the log's reader has waiting.
@@ -131,6 +139,10 @@ impl Default for Limits {
             streams_max: 64,
             keepalive: Duration::from_secs(30),
             presence_inbox_max: 4096,
+            process_memory_ms: 10 * 60_000,
+            processes_max: 4096,
+            status_inbox_max: 4096,
+            probe_timeout: Duration::from_millis(1500),
             watches_max: 64,
             watch_queue_max: 16,
             watch_stall: Duration::from_secs(10),

@@ -20,10 +20,12 @@ use crate::api::Api;
 use crate::governor::Governor;
 use crate::keeper::Keeper;
 use crate::ledger::Ledger;
+use crate::processes::Processes;
 use crate::reconcile::{Decided, Reconciler};
 use crate::v1::agents_server::AgentsServer;
 use crate::v1::assignments_server::AssignmentsServer;
 use crate::v1::configs_server::ConfigsServer;
+use crate::v1::fleet_server::FleetServer;
 use crate::view::{Feed, View};
 use crate::watch::Watches;
 use crate::{Error, Limits, v1};
@@ -43,6 +45,7 @@ pub struct Control {
     limits: Limits,
     forget_after: Option<Duration>,
     view: Arc<View>,
+    processes: Arc<Processes>,
     records: Arc<dyn Store>,
     ledger: Ledger,
     decided: Decided,
@@ -60,8 +63,18 @@ impl Control {
     ) -> Self {
         let Config { limits, forget_after } = config;
         let view = Arc::new(View::new(limits, clock.clone()));
+        let processes = Arc::new(Processes::new(limits, clock.clone()));
         let ledger = Ledger { limits, store: ledger, clock };
-        Self { limits, forget_after, view, records, ledger, decided: Decided::new(), bus }
+        Self {
+            limits,
+            forget_after,
+            view,
+            processes,
+            records,
+            ledger,
+            decided: Decided::new(),
+            bus,
+        }
     }
 
     /// Whether the fleet is in memory.
@@ -109,7 +122,17 @@ impl Control {
         let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
         let watches = Watches::new(limits, view.clone(), bus.clone(), tasks.clone(), stop.clone());
         let (records, ledger) = (self.records.clone(), self.ledger.clone());
-        Api { limits, view, records, ledger, decided: self.decided.clone(), bus, watches }
+        let processes = self.processes.clone();
+        Api {
+            limits,
+            view,
+            processes,
+            records,
+            ledger,
+            decided: self.decided.clone(),
+            bus,
+            watches,
+        }
     }
 
     /// Starts what works beside the services. Each stops at its next wait.
@@ -122,6 +145,7 @@ impl Control {
             view: view.clone(),
             bus: bus.clone(),
             records: self.records.clone(),
+            processes: self.processes.clone(),
             rebuilt: rebuilt.clone(),
         };
         let governor = Governor {
@@ -138,6 +162,8 @@ impl Control {
             ledger: ledger.clone(),
             bus: bus.clone(),
         };
+        let listen = self.processes.clone().listen(bus.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(listen));
         let reconciler = Reconciler { limits, view: view.clone(), ledger, bus, rebuilt, decided };
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().events()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
@@ -168,6 +194,7 @@ impl Control {
             .add_service(reflection().build_v1alpha().map_err(broken)?)
             .add_service(AgentsServer::new(api.clone()))
             .add_service(configs)
+            .add_service(FleetServer::new(api.clone()))
             .add_service(AssignmentsServer::new(api)))
     }
 }
@@ -176,6 +203,8 @@ impl Control {
 async fn report_health(reporter: HealthReporter, view: Arc<View>, stop: CancellationToken) {
     let services =
         ["", AgentsServer::<Api>::NAME, ConfigsServer::<Api>::NAME, AssignmentsServer::<Api>::NAME];
+    // It answers from the start: it is asked when something is amiss.
+    reporter.set_service_status(FleetServer::<Api>::NAME, ServingStatus::Serving).await;
     let say = async |status: ServingStatus| {
         for service in services {
             reporter.set_service_status(service, status).await;

@@ -45,6 +45,8 @@ struct State {
     gateways: BTreeMap<GatewayId, Timestamp>,
     /// Everything before it in the event log is in here.
     next: Position,
+    /// When what the newest event tells of happened.
+    last_event: Option<Timestamp>,
 }
 
 /// An agent in the view.
@@ -89,7 +91,7 @@ pub(crate) struct Survey {
 impl View {
     pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let (agents, gateways) = (BTreeMap::new(), BTreeMap::new());
-        let state = RwLock::new(State { agents, gateways, next: Position(0) });
+        let state = RwLock::new(State { agents, gateways, next: Position(0), last_event: None });
         Self { limits, clock, state, ready: watch::Sender::new(false), stirred: Notify::new() }
     }
 
@@ -102,6 +104,12 @@ impl View {
     pub(crate) async fn until_ready(&self) {
         // Its sender is in self, so it cannot be gone.
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// How far the log was applied, and when what was applied last happened.
+    pub(crate) fn progress(&self) -> (Position, Option<Timestamp>) {
+        let state = self.read();
+        (state.next, state.last_event)
     }
 
     /// Agents that a selector selects, in order of their uid, after a given one.
@@ -230,6 +238,7 @@ impl View {
     /// Takes an event. What is not newer than what is held changes nothing; then it says false.
     pub(crate) fn apply(&self, told: Told) -> bool {
         let mut state = self.write();
+        state.last_event = state.last_event.max(Some(told.at));
         let held = state.agents.get(&told.instance_uid);
         if held.is_some_and(|held| held.version >= told.version) {
             return false;

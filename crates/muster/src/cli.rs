@@ -8,11 +8,13 @@ mod completion;
 mod configs;
 mod consent;
 mod files;
+mod gateways;
 mod help;
 mod json;
 mod names;
 mod offers;
 mod output;
+mod status;
 mod time;
 
 use clap::{Parser, Subcommand};
@@ -56,6 +58,15 @@ enum Command {
     /// An assignment gives the agents that a selector selects one revision of a config. Where
     /// several select an agent, the highest priority wins.
     Assign(assignments::Args),
+    /// Show how the control plane itself is doing
+    ///
+    /// Processes and their roles, gateways and their sessions, whether the bus and the stores
+    /// answer, and how far the control that is asked lags behind. A process that fell silent is
+    /// shown as SILENT for ten minutes.
+    #[command(after_help = help::STATUS)]
+    Status(status::Args),
+    /// See the gateways that agents connect to
+    Gateways(gateways::Args),
     /// Print a script that completes this command line in a shell
     #[command(after_help = help::COMPLETION)]
     Completion(completion::Args),
@@ -95,6 +106,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Agents(args) => agents::run(args).await,
         Command::Config(args) => configs::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Gateways(args) => gateways::run(args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Hold(args) => offers::hold(args).await,
         Command::Resume(args) => offers::resume(args).await,

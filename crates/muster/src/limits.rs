@@ -15,6 +15,10 @@ pub(crate) const RUNTIME_END: Duration = Duration::from_secs(1);
 pub(crate) const BACKENDS_START: Duration = Duration::from_secs(30);
 /// How often histograms are folded, so that they stay small when nobody scrapes.
 pub(crate) const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How often a process says that it is there: several times within what control waits for it.
+pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(3);
+/// How long saying so may take, also at the very end.
+pub(crate) const STATUS_PUBLISH: Duration = Duration::from_millis(500);
 /// How long spans that are not yet exported may hold up the end.
 pub(crate) const SPANS_FLUSH: Duration = Duration::from_secs(3);
 /// How long one call of the command line may take, unless told otherwise.

@@ -37,6 +37,16 @@ impl Readiness {
         Self { probes, draining }
     }
 
+    /// Its roles, and whether each can do its work.
+    pub(crate) fn roles(&self) -> Vec<(&'static str, bool)> {
+        self.probes.iter().map(|(name, ready)| (*name, ready())).collect()
+    }
+
+    /// Whether the process begins to end.
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
     /// What stands between this process and its work.
     fn waits_for(&self) -> Vec<&'static str> {
         if self.draining.is_cancelled() {
@@ -55,7 +65,7 @@ struct Ops {
 /// Serves until told to stop.
 pub(crate) async fn serve(
     listener: TcpListener,
-    readiness: Readiness,
+    readiness: Arc<Readiness>,
     metrics: PrometheusHandle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -72,12 +82,12 @@ pub(crate) async fn serve(
     }
 }
 
-fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+fn router(readiness: Arc<Readiness>, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
-        .with_state(Ops { readiness: Arc::new(readiness), metrics })
+        .with_state(Ops { readiness, metrics })
 }
 
 async fn readyz(State(ops): State<Ops>) -> impl IntoResponse + use<> {

@@ -2,6 +2,7 @@
 //! roles do is their own business.
 
 mod backends;
+mod beacon;
 mod durability;
 mod listen;
 mod roles;
@@ -9,12 +10,15 @@ pub(crate) mod seams;
 mod signals;
 mod stage;
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::print;
 use crate::config::{Roles, Settings};
 use crate::telemetry::{self, Telemetry};
 use crate::{limits, ops};
+use beacon::Beacon;
 use listen::Listeners;
 pub(crate) use listen::Listening;
 use seams::Seams;
@@ -66,9 +70,13 @@ impl Server {
         }
     }
 
-    async fn start(settings: Settings) -> anyhow::Result<Self> {
+    async fn start(mut settings: Settings) -> anyhow::Result<Self> {
         let seams = Seams::of_this_machine();
         let process = format!("muster-{}", seams.name());
+        let started_unix_ms = seams.clock.now().0;
+        if settings.roles.gateway {
+            settings.gateway_id.get_or_insert_with(|| format!("gateway-{}", seams.name()));
+        }
         let telemetry = Telemetry::start(&settings, &process)?;
         let metrics = telemetry::metrics(&settings.roles.names())?;
         // Before anything that takes time: a taken port is the most likely mistake.
@@ -80,9 +88,15 @@ impl Server {
         let draining = CancellationToken::new();
         let mut stages = roles::Stages::default();
         let probes = roles::start(&settings, &seams, &backends, listeners.roles, &mut stages)?;
-        let readiness = ops::Readiness::new(probes, draining.clone());
+        let readiness = Arc::new(ops::Readiness::new(probes, draining.clone()));
+        let beacon = Beacon {
+            bus: backends.bus.clone(),
+            readiness: readiness.clone(),
+            identity: identity(&settings, &listening, &process, started_unix_ms),
+        };
         let mut ops = Stage::default();
         ops.start("ops", |stop| ops::serve(listeners.ops, readiness, metrics, stop));
+        ops.start("status", |stop| beacon.run(stop));
         tracing::info!(
             roles = settings.roles.names().join(","),
             version = env!("CARGO_PKG_VERSION"),
@@ -133,6 +147,26 @@ impl Server {
         self.ops.end(limits::RUNTIME_END).await;
         tracing::info!("drained");
         self.telemetry.finish().await;
+    }
+}
+
+fn identity(
+    settings: &Settings,
+    listening: &Listening,
+    process: &str,
+    started_unix_ms: u64,
+) -> bus::v1::Status {
+    bus::v1::Status {
+        process_id: process.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix_ms,
+        gateway_id: settings
+            .gateway_id
+            .clone()
+            .filter(|_| settings.roles.gateway)
+            .unwrap_or_default(),
+        gateway_address: listening.opamp_url().unwrap_or_default(),
+        ..Default::default()
     }
 }
 

@@ -4,6 +4,7 @@ mod agents;
 mod assignments;
 mod configs;
 pub(crate) mod convert;
+mod fleet;
 mod list;
 pub(crate) mod names;
 mod order;
@@ -16,6 +17,7 @@ use store::Store;
 
 use crate::Limits;
 use crate::ledger::Ledger;
+use crate::processes::Processes;
 use crate::reconcile::Decided;
 use crate::view::View;
 use crate::watch::Watches;
@@ -25,6 +27,7 @@ use crate::watch::Watches;
 pub(crate) struct Api {
     pub(crate) limits: Limits,
     pub(crate) view: Arc<View>,
+    pub(crate) processes: Arc<Processes>,
     pub(crate) records: Arc<dyn Store>,
     pub(crate) ledger: Ledger,
     pub(crate) decided: Decided,

@@ -611,12 +611,9 @@ pub struct GetStatusResponse {
     pub view: ::core::option::Option<get_status_response::View>,
     #[prost(message, optional, tag = "7")]
     pub agents: ::core::option::Option<get_status_response::AgentCounts>,
-    /// Whether offers are held back; absent where this control does not know.
-    #[prost(bool, optional, tag = "8")]
-    pub held: ::core::option::Option<bool>,
-    /// Decisions that still reach agents.
-    #[prost(message, repeated, tag = "9")]
-    pub rollouts: ::prost::alloc::vec::Vec<get_status_response::Rollout>,
+    /// Absent if the ledger is away.
+    #[prost(message, optional, tag = "8")]
+    pub offers: ::core::option::Option<get_status_response::Offers>,
 }
 /// Nested message and enum types in `GetStatusResponse`.
 pub mod get_status_response {
@@ -691,17 +688,18 @@ pub mod get_status_response {
         #[prost(int64, tag = "5")]
         pub config_failed: i64,
     }
-    /// A decision on its way to agents.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Rollout {
-        /// `assignments/{assignment}`.
-        #[prost(string, tag = "1")]
-        pub assignment: ::prost::alloc::string::String,
-        #[prost(uint64, tag = "2")]
-        pub decision: u64,
-        /// Agents that were offered it and have not answered.
-        #[prost(int64, tag = "3")]
-        pub offers_in_flight: i64,
+    /// Offers on their way to agents.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Offers {
+        /// Absent while offers go out.
+        #[prost(message, optional, tag = "1")]
+        pub hold: ::core::option::Option<super::Hold>,
+        /// Agents that were offered a config and have not said how it went.
+        #[prost(int64, tag = "2")]
+        pub in_flight: i64,
+        /// Assignments that are not done, by name.
+        #[prost(message, repeated, tag = "3")]
+        pub assignments: ::prost::alloc::vec::Vec<super::Assignment>,
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

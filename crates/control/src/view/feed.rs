@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{Entry, View};
 use crate::backoff::Backoff;
 use crate::error::within;
+use crate::processes::Processes;
 use crate::{Error, Limits};
 
 /// The sources of a view.
@@ -23,6 +24,7 @@ pub(crate) struct Feed {
     pub(crate) view: Arc<View>,
     pub(crate) bus: Client,
     pub(crate) records: Arc<dyn Store>,
+    pub(crate) processes: Arc<Processes>,
     /// Rung after each snapshot.
     pub(crate) rebuilt: Arc<Notify>,
 }
@@ -55,6 +57,7 @@ impl Feed {
                     while let Some(received) = inbox.next().await {
                         let presence: v1::Presence = received.body;
                         self.view.heard(&presence);
+                        self.processes.spoke(&presence);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "gateways cannot be heard"),

@@ -9,6 +9,7 @@ mod intent;
 mod life;
 mod lists;
 mod rig;
+mod status;
 mod watch;
 
 use std::sync::atomic::Ordering;

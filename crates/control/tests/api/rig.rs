@@ -112,6 +112,7 @@ impl Store for Watched {
         self.inner.drop_presence(told).await
     }
     async fn ready(&self) -> Result<(), Error> {
+        self.told().await?;
         self.inner.ready().await
     }
 }

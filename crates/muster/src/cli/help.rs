@@ -123,6 +123,17 @@ pub(super) const ASSIGN_REMOVE: &str = "\
 Examples:
   muster assign remove prod";
 
+pub(super) const STATUS: &str = "\
+Examples:
+  muster status
+  # For scripts
+  muster status -o json | jq .view.behind";
+
+pub(super) const GATEWAYS_LIST: &str = "\
+Examples:
+  muster gateways list
+  muster gateways list -o json | jq 'map(.sessions) | add'";
+
 pub(super) const COMPLETION: &str = "\
 Examples:
   # bash, with the package bash-completion

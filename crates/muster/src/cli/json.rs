@@ -17,6 +17,10 @@ use serde_json::{Map, Value, json};
 
 use super::names::short;
 
+mod fleet;
+
+pub(super) use fleet::{gateway, status};
+
 /// Nesting that attributes are shown to; the server bounds what it stores.
 const DEPTH_MAX: usize = 32;
 

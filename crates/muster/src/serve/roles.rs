@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use gateway::Gateway;
 use model::GatewayId;
 
@@ -49,9 +50,8 @@ pub(super) fn start(
             .start("control", |stop| async move { Ok(control.serve(listener, stop).await?) });
     }
     if let Some(listener) = listeners.opamp {
-        let id = settings.gateway_id.clone();
-        let id = id.unwrap_or_else(|| format!("gateway-{}", seams.name()));
-        let mut config = gateway::Config::new(GatewayId::new(&id));
+        let id = settings.gateway_id.as_deref().context("a gateway has a name")?;
+        let mut config = gateway::Config::new(GatewayId::new(id));
         config.limits.drain_deadline = limits::GATEWAY_DRAIN;
         let gateway = Arc::new(Gateway::new(
             config,

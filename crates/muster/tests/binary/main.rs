@@ -8,3 +8,4 @@ mod fleet;
 mod life;
 mod process;
 mod settings;
+mod status;
