@@ -5,6 +5,7 @@ mod agents;
 mod assignments;
 mod call;
 mod completion;
+mod config_check;
 mod configs;
 mod consent;
 mod files;
@@ -40,6 +41,13 @@ enum Command {
     /// agents were sent elsewhere. A second signal ends it at once.
     #[command(after_help = help::SERVE)]
     Serve(Box<ServeArgs>),
+    /// Check what `serve` would run with, and show where each setting comes from
+    ///
+    /// Takes the flags of `muster serve`. Ends with 2 if the server would not start: a setting
+    /// that cannot be, settings that do not go together, a file that cannot be read. Asks nobody
+    /// on the network. Passwords are masked.
+    #[command(after_help = help::CONFIG_CHECK)]
+    ConfigCheck(Box<config_check::Args>),
     /// Run a server with a few agents of its own, to try things out
     #[command(after_help = help::DEMO)]
     Demo(Box<demo::Args>),
@@ -102,6 +110,7 @@ struct Client {
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve::run(args.resolve()?).await,
+        Command::ConfigCheck(args) => config_check::run(*args),
         Command::Demo(args) => demo::run(*args).await,
         Command::Agents(args) => agents::run(args).await,
         Command::Config(args) => configs::run(args).await,

@@ -1,6 +1,7 @@
 //! What `muster serve` is told: flags over environment over file over defaults, then checked as
 //! a whole. Nothing is started here, and nothing here asks the network.
 
+mod explain;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+pub(crate) use explain::{Explained, Row, explain};
 #[cfg(test)]
 use settings::Cluster;
 pub(crate) use settings::{Roles, Settings};
@@ -35,7 +37,7 @@ pub(crate) struct Layer {
     /// Role to run; repeat for several [default: all]
     #[arg(long, value_enum, value_delimiter = ',', env = "MUSTER_ROLE")]
     pub(crate) role: Vec<Role>,
-    /// Directory of the embedded store [default: ./muster-data]
+    /// Directory of the embedded store [default: muster-data]
     #[arg(long, value_name = "DIR", env = "MUSTER_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where agents connect; port 0 takes a free one [default: 127.0.0.1:4320]

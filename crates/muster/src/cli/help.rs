@@ -19,6 +19,15 @@ Examples:
   muster serve --role gateway --bus nats://nats:4222
   muster serve --role fleet-state,control --config cluster.toml";
 
+pub(super) const CONFIG_CHECK: &str = "\
+Examples:
+  # The file and the environment that a service is about to start with
+  muster config-check --config /etc/muster/muster.toml
+  # With flags as `muster serve` takes them
+  muster config-check --role gateway --bus nats://nats:4222
+  # For scripts
+  muster config-check --config muster.toml -o json | jq .problems";
+
 pub(super) const DEMO: &str = "\
 Examples:
   muster demo

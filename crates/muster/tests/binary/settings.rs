@@ -1,6 +1,6 @@
 //! Where settings come from, and what is refused.
 
-use crate::process::{muster, run, stderr};
+use crate::process::{muster, run, stderr, stdout};
 
 #[test]
 fn flags_win_over_variables_and_variables_over_the_file() {
@@ -56,4 +56,44 @@ fn wrong_usage_is_told_apart_from_failure() {
         assert_eq!(run(line).status.code(), Some(2), "{line:?}");
     }
     assert_eq!(run(["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_check_shows_each_setting_with_its_source_and_no_secret() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "log = \"json\"\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let mut command = muster(["config-check", "--config", path, "--role", "gateway"]);
+    command.env("MUSTER_BUS", "nats://muster:hunter2@nats:4222");
+    command.env("MUSTER_OPAMP_LISTN", "127.0.0.1:1");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stdout(&output);
+    for (key, value, source) in [
+        ("role", "gateway", "flag --role".to_owned()),
+        ("bus", "nats://muster:***@nats:4222", "environment MUSTER_BUS".to_owned()),
+        ("log", "json", format!("file {path}")),
+        ("fleet", "muster", "default".to_owned()),
+    ] {
+        let line = said.lines().find(|line| line.split(' ').next() == Some(key)).expect(key);
+        let cells: Vec<_> = line.split("   ").map(str::trim).filter(|it| !it.is_empty()).collect();
+        assert_eq!(cells, [key, value, &source]);
+    }
+    let warned = stderr(&output);
+    assert!(warned.contains("MUSTER_OPAMP_LISTN is not read by anything; MUSTER_OPAMP_LISTEN is"));
+    assert!(!(said + &warned).contains("hunter2"));
+}
+
+#[test]
+fn a_check_ends_with_2_where_the_server_would_not_start() {
+    let output = run(["config-check", "--role", "gateway", "-o", "json"]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(2), String::new()));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["valid"], false);
+    assert!(said["problems"][0].as_str().unwrap().contains("--bus"), "{said}");
+
+    let output = run(["config-check", "--config", "no-such-file.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).starts_with("error: config (flag --config): reading no-such-file"));
+    assert!(stdout(&output).contains("opamp_listen"), "the rest is shown all the same");
 }
