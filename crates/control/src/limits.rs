@@ -17,6 +17,8 @@ pub struct Limits {
     pub page_default: usize,
     /// Agents per page at most.
     pub page_max: usize,
+    /// Bytes of a page, unless one agent alone has more: common clients take answers of 4 MiB.
+    pub page_bytes_max: usize,
     /// Fields that a list may be ordered by.
     pub order_terms_max: usize,
     /// Files in one config.
@@ -110,6 +112,7 @@ impl Default for Limits {
             poll_lease_ms: 90_000,
             page_default: 100,
             page_max: 1000,
+            page_bytes_max: 3 << 20,
             order_terms_max: 8,
             files_max: 1000,
             key_bytes_max: 1024,

@@ -1,6 +1,7 @@
 //! What an agent's message may look like. Pure. The bounds only refuse the absurd: what a real
 //! agent sends stays far below them.
 
+use opamp::Message;
 use opamp::v1::{
     AgentConfigMap, AgentToServer, AnyValue, ComponentDetails, ComponentHealth, KeyValue,
     PackageStatuses, any_value,
@@ -22,6 +23,7 @@ pub(crate) enum Invalid {
 /// Checks a decoded message.
 pub(crate) fn check(message: &AgentToServer, limits: &Limits) -> Result<(), Invalid> {
     let bounds = Bounds { limits };
+    bounds.sizes(message)?;
     if let Some(description) = &message.agent_description {
         let what = "agent_description.identifying_attributes";
         bounds.attributes(what, &description.identifying_attributes)?;
@@ -30,6 +32,7 @@ pub(crate) fn check(message: &AgentToServer, limits: &Limits) -> Result<(), Inva
     }
     if let Some(health) = &message.health {
         bounds.health(health, 1)?;
+        bounds.entries("health.component_health_map", descendants(health))?;
     }
     if let Some(config) = message.effective_config.as_ref() {
         bounds.files(config.config_map.as_ref())?;
@@ -56,6 +59,8 @@ pub(crate) fn check(message: &AgentToServer, limits: &Limits) -> Result<(), Inva
             bounds.key("available_components.components", name)?;
             bounds.component(details, 1)?;
         }
+        let all = available.components.values().map(|details| 1 + parts(details)).sum();
+        bounds.entries("available_components.components", all)?;
     }
     Ok(())
 }
@@ -65,6 +70,18 @@ struct Bounds<'a> {
 }
 
 impl Bounds<'_> {
+    /// What is stored of an agent has a size as a whole, not only piece by piece. Effective config
+    /// is bounded by the message alone.
+    fn sizes(&self, message: &AgentToServer) -> Result<(), Invalid> {
+        let (description, inventory) =
+            (self.limits.description_bytes_max, self.limits.inventory_bytes_max);
+        size("agent_description", message.agent_description.as_ref(), description)?;
+        size("health", message.health.as_ref(), inventory)?;
+        size("package_statuses", message.package_statuses.as_ref(), inventory)?;
+        size("custom_capabilities", message.custom_capabilities.as_ref(), inventory)?;
+        size("available_components", message.available_components.as_ref(), inventory)
+    }
+
     fn custom(&self, message: &AgentToServer) -> Result<(), Invalid> {
         if let Some(custom) = &message.custom_capabilities {
             let what = "custom_capabilities";
@@ -203,6 +220,20 @@ impl Bounds<'_> {
     }
 }
 
+/// Components below one in a health tree.
+fn descendants(health: &ComponentHealth) -> usize {
+    health.component_health_map.values().map(|below| 1 + descendants(below)).sum()
+}
+
+/// Components below an available one.
+fn parts(details: &ComponentDetails) -> usize {
+    details.sub_component_map.values().map(|below| 1 + parts(below)).sum()
+}
+
+fn size(what: &'static str, section: Option<&impl Message>, max: usize) -> Result<(), Invalid> {
+    section.map_or(Ok(()), |section| length(what, section.encoded_len(), max))
+}
+
 fn count(what: &'static str, count: usize, max: usize) -> Result<(), Invalid> {
     if count > max {
         return Err(Invalid::Count { what, count, max });
@@ -218,63 +249,4 @@ fn length(what: &'static str, bytes: usize, max: usize) -> Result<(), Invalid> {
 }
 
 #[cfg(test)]
-mod tests {
-    use opamp::v1::{AgentDescription, ArrayValue, RemoteConfigStatus};
-
-    use super::*;
-
-    fn described(value: AnyValue, count: usize) -> AgentToServer {
-        let attribute = KeyValue { key: "k".to_owned(), value: Some(value) };
-        AgentToServer {
-            agent_description: Some(AgentDescription {
-                identifying_attributes: vec![attribute; count],
-                ..Default::default()
-            }),
-            ..Default::default()
-        }
-    }
-
-    fn nested(depth: usize) -> AnyValue {
-        (1..depth).fold(AnyValue::default(), |inner, _| AnyValue {
-            value: Some(any_value::Value::ArrayValue(ArrayValue { values: vec![inner] })),
-        })
-    }
-
-    fn unwell(depth: usize) -> AgentToServer {
-        let health = (1..depth).fold(ComponentHealth::default(), |inner, _| ComponentHealth {
-            component_health_map: [("c".to_owned(), inner)].into(),
-            ..Default::default()
-        });
-        AgentToServer { health: Some(health), ..Default::default() }
-    }
-
-    #[test]
-    fn takes_everything_up_to_the_bound_and_names_what_is_over() {
-        let limits = Limits::default();
-        let max = limits.attributes_max;
-        assert_eq!(check(&described(nested(1), max), &limits), Ok(()));
-        let error = check(&described(nested(1), max + 1), &limits).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "agent_description.identifying_attributes: 4097 entries, at most 4096 are taken"
-        );
-        let depth = limits.depth_max;
-        assert_eq!(check(&described(nested(depth), 1), &limits), Ok(()));
-        let error = check(&described(nested(depth + 1), 1), &limits);
-        assert!(matches!(error, Err(Invalid::Depth { .. })));
-        assert_eq!(check(&unwell(depth), &limits), Ok(()));
-        let error = check(&unwell(depth + 1), &limits);
-        assert!(matches!(error, Err(Invalid::Depth { what: "health", .. })));
-    }
-
-    #[test]
-    fn hashes_have_a_length() {
-        let limits = Limits::default();
-        let status = RemoteConfigStatus {
-            last_remote_config_hash: vec![0; limits.hash_bytes_max + 1],
-            ..Default::default()
-        };
-        let message = AgentToServer { remote_config_status: Some(status), ..Default::default() };
-        assert!(matches!(check(&message, &limits), Err(Invalid::Length { .. })));
-    }
-}
+mod tests;

@@ -43,8 +43,14 @@ pub struct Limits {
     pub text_bytes_max: usize,
     /// Bytes of a hash. The longest in use have 64.
     pub hash_bytes_max: usize,
-    /// Entries of a map: components, packages, files.
+    /// Entries of a map: components, packages, files. A tree has no more in all of its maps.
     pub entries_max: usize,
+    /// Bytes of an agent's description, encoded: it is in the memory of every control, and in every
+    /// event about the agent, which has to fit into one message of the bus (1 MiB).
+    pub description_bytes_max: usize,
+    /// Bytes of anything else that an agent lists of itself, encoded: its health tree, packages,
+    /// components, capabilities. All of it is read and written with each change of its record.
+    pub inventory_bytes_max: usize,
     /// Levels of attributes in attributes and components in components. Collectors use 3.
     pub depth_max: usize,
 
@@ -115,6 +121,8 @@ impl Default for Limits {
             text_bytes_max: MIB,
             hash_bytes_max: KIB,
             entries_max: 10_000,
+            description_bytes_max: 256 * KIB,
+            inventory_bytes_max: 4 * MIB,
             depth_max: 16,
             header_deadline: Duration::from_secs(45),
             body_deadline: Duration::from_secs(30),

@@ -38,6 +38,10 @@ pub struct AgentSummary {
     pub last_seen: Timestamp,
 }
 
+/// Bytes of an agent's own words in a summary, which every list and event repeats. The record
+/// has them whole.
+pub const WORDS_BYTES_MAX: usize = 4096;
+
 /// Root of the health tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HealthSummary {
@@ -97,8 +101,8 @@ impl From<&AgentRecord> for AgentSummary {
             labels: record.labels.clone(),
             health: reported.health.as_ref().map(|health| HealthSummary {
                 healthy: health.healthy,
-                status: health.status.clone(),
-                last_error: health.last_error.clone(),
+                status: shortened(&health.status),
+                last_error: shortened(&health.last_error),
                 start_time_unix_nano: health.start_time_unix_nano,
             }),
             config: ConfigSummary {
@@ -106,13 +110,44 @@ impl From<&AgentRecord> for AgentSummary {
                 decision: record.offered.decision,
                 reported_hash: status.last_remote_config_hash,
                 status: status.status,
-                error_message: status.error_message,
+                error_message: shortened(&status.error_message),
                 delivered: offered
                     .is_some_and(|offered| delivered.is_some_and(|d| d.hash == offered.hash)),
                 refused: offered.is_some_and(|offered| record.failed.contains(&offered.hash)),
             },
             first_seen: record.first_seen,
             last_seen: record.last_seen,
+        }
+    }
+}
+
+/// The beginning of what an agent said.
+fn shortened(words: &str) -> String {
+    if words.len() <= WORDS_BYTES_MAX {
+        return words.to_owned();
+    }
+    let end = words.floor_char_boundary(WORDS_BYTES_MAX - '…'.len_utf8());
+    format!("{}…", &words[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        let short = "x".repeat(WORDS_BYTES_MAX);
+        assert_eq!(shortened(&short), short);
+        for long in
+            [format!("{short}y"), "é".repeat(WORDS_BYTES_MAX), format!("x{}", "é".repeat(9000))]
+        {
+            let cut = shortened(&long);
+            assert!(
+                cut.len() <= WORDS_BYTES_MAX && cut.len() > WORDS_BYTES_MAX - 4,
+                "{}",
+                cut.len()
+            );
+            assert!(cut.ends_with('…') && long.starts_with(cut.trim_end_matches('…')));
         }
     }
 }

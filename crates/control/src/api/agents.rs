@@ -149,7 +149,12 @@ impl Api {
         let shown = self.view.join(&uid, stored.version.0, summary);
         let health = record.reported.health.clone();
         let report: v1::AgentReport = convert::report(record);
-        Ok(Agent { report: Some(report), health, ..convert::agent(&shown) })
+        let mut agent = convert::agent(&shown);
+        // Lists have the beginning of its words, here they stand whole.
+        if let (Some(config), Some(said)) = (&mut agent.config, &report.remote_config_status) {
+            config.error_message.clone_from(&said.error_message);
+        }
+        Ok(Agent { report: Some(report), health, ..agent })
     }
 
     pub(super) fn check_view(&self) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Lists of agents: who, in which order, from where on. Read from the view alone.
 
 use model::selector::Selector;
+use prost::Message as _;
 
 use super::agents::parse_selector;
 use super::order::{Order, Place};
@@ -42,9 +43,8 @@ impl Api {
         let after = after.map(str::parse).transpose();
         let after = after.map_err(|_| Error::invalid("page_token", "names no agent"))?;
         let page = self.view.page(&query.selector, after, size);
-        let last = page.agents.last().filter(|_| page.more);
-        let last = last.map(|last| page::token(&last.uid.to_string(), &query.print));
-        Ok(answer(&page.agents, last, page.total))
+        let rows = page.agents.iter().map(|shown| (shown.uid.to_string(), shown));
+        Ok(self.answer(query, rows, page.more, page.total))
     }
 
     /// In any order: looks at the whole fleet, outside the view's lock.
@@ -60,20 +60,40 @@ impl Api {
         let mut agents = self.view.selected(&query.selector);
         agents.retain(|shown| query.admits(shown));
         let total = agents.len();
-        let (agents, last) = query.order.page(agents, after.as_ref(), size);
-        let last = last.map(|place| {
-            let place = serde_json::to_string(&place).expect("numbers and texts have a JSON form");
-            page::token(&place, &query.print)
-        });
-        Ok(answer(&agents, last, total))
+        let (agents, more) = query.order.page(agents, after.as_ref(), size);
+        let place =
+            |place| serde_json::to_string(place).expect("numbers and texts have a JSON form");
+        let rows = agents.iter().map(|(at, shown)| (place(at), shown));
+        Ok(self.answer(query, rows, more, total))
     }
-}
 
-fn answer(agents: &[Shown], next: Option<String>, total: usize) -> ListAgentsResponse {
-    ListAgentsResponse {
-        agents: agents.iter().map(convert::agent).collect(),
-        next_page_token: next.unwrap_or_default(),
-        total_size: i64::try_from(total).unwrap_or(i64::MAX),
+    /// As many agents as one answer holds, one at least, and where the list goes on after them.
+    fn answer<'a>(
+        &self,
+        query: &Query,
+        rows: impl Iterator<Item = (String, &'a Shown)>,
+        mut more: bool,
+        total: usize,
+    ) -> ListAgentsResponse {
+        let mut answer = ListAgentsResponse {
+            total_size: i64::try_from(total).unwrap_or(i64::MAX),
+            ..Default::default()
+        };
+        let (mut bytes, mut last) = (0, String::new());
+        for (place, shown) in rows {
+            let agent = convert::agent(shown);
+            bytes += agent.encoded_len();
+            if bytes > self.limits.page_bytes_max && !answer.agents.is_empty() {
+                more = true;
+                break;
+            }
+            answer.agents.push(agent);
+            last = place;
+        }
+        if more {
+            answer.next_page_token = page::token(&last, &query.print);
+        }
+        answer
     }
 }
 

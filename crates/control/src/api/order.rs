@@ -88,14 +88,14 @@ impl Order {
         self.terms.is_empty()
     }
 
-    /// The agents after a place, the first `size` of them in order, and where the last one
-    /// stands if there are more.
+    /// The agents after a place, the first `size` of them in order, each with its own place; and
+    /// whether there are more.
     pub(crate) fn page(
         &self,
         agents: Vec<Shown>,
         after: Option<&Place>,
         size: usize,
-    ) -> (Vec<Shown>, Option<Place>) {
+    ) -> (Vec<(Place, Shown)>, bool) {
         let places = agents.into_iter().map(|shown| (self.place(&shown), shown));
         let follows = |place: &Place| {
             after.is_none_or(|after| self.compare(place, after) == Ordering::Greater)
@@ -107,8 +107,7 @@ impl Order {
             rest.truncate(size);
         }
         rest.sort_unstable_by(|(a, _), (b, _)| self.compare(a, b));
-        let last = rest.last().filter(|_| more).map(|(place, _)| place.clone());
-        (rest.into_iter().map(|(_, shown)| shown).collect(), last)
+        (rest, more)
     }
 
     fn place(&self, shown: &Shown) -> Place {

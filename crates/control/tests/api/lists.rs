@@ -91,3 +91,38 @@ async fn filters_are_the_servers_work_and_cost_no_store_command() {
     assert!(error.message().starts_with("status"), "{error}");
     assert_eq!(rig.records.asked.load(std::sync::atomic::Ordering::Relaxed), asked);
 }
+
+#[tokio::test]
+async fn a_page_has_a_size_in_bytes_and_words_are_cut_in_lists_only() {
+    let records = Watched::default();
+    for byte in 1..=40 {
+        let mut big = agent(byte, &"e".repeat(200_000));
+        big.reported.remote_config_status = Some(RemoteConfigStatus {
+            status: RemoteConfigStatuses::Failed.into(),
+            error_message: "w".repeat(50_000),
+            ..Default::default()
+        });
+        put(&records, &big).await;
+    }
+    let rig = Rig::with(records).await;
+    for order_by in ["", "name desc"] {
+        let (mut seen, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = ask(&rig, by(order_by, 1000, &token)).await;
+            assert!((10..=16).contains(&page.agents.len()) || page.next_page_token.is_empty());
+            let words = page.agents.iter().map(|agent| agent.config.clone().unwrap().error_message);
+            assert!(words.into_iter().all(|words| words.len() <= 4096 && words.ends_with('…')));
+            seen.extend(page.agents.into_iter().map(|agent| agent.name));
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 40);
+        seen.dedup();
+        assert_eq!(seen.len(), 40, "none twice");
+    }
+    let name = ask(&rig, by("", 1, "")).await.agents.remove(0).name;
+    let whole = rig.agents.clone().get_agent(GetAgentRequest { name }).await.unwrap();
+    assert_eq!(whole.get_ref().config.as_ref().unwrap().error_message.len(), 50_000);
+}

@@ -36,13 +36,13 @@ fn read(text: &str, size: usize) -> Vec<u8> {
     loop {
         let (page, more) = order.page(fleet(), after.as_ref(), size);
         assert!(page.len() <= size);
-        seen.extend(page.iter().map(|shown| shown.uid.as_bytes()[0]));
-        if more.is_none() {
+        seen.extend(page.iter().map(|(_, shown)| shown.uid.as_bytes()[0]));
+        if !more {
             return seen;
         }
         // A place goes through a page token.
-        let token = serde_json::to_string(&more).unwrap();
-        after = serde_json::from_str(&token).unwrap();
+        let token = serde_json::to_string(&page.last().unwrap().0).unwrap();
+        after = Some(serde_json::from_str(&token).unwrap());
     }
 }
 
