@@ -57,7 +57,7 @@ const FIELDS: [(&str, Field); 10] = [
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     keys: Vec<Option<Value>>,
-    uid: String,
+    uid: [u8; 16],
 }
 
 /// What a field of an agent is ordered by.
@@ -112,7 +112,7 @@ impl Order {
 
     fn place(&self, shown: &Shown) -> Place {
         let keys = self.terms.iter().map(|term| term.field.of(shown)).collect();
-        Place { keys, uid: shown.uid.to_string() }
+        Place { keys, uid: *shown.uid.as_bytes() }
     }
 
     fn compare(&self, a: &Place, b: &Place) -> Ordering {

@@ -59,16 +59,13 @@ pub(crate) fn explain(matches: &ArgMatches, typed: ServeArgs) -> Explained {
     let file = path.as_deref().and_then(table).unwrap_or_default();
     let rows: Vec<Row> =
         settings().iter().map(|arg| row(arg, matches, path.as_deref(), &file)).collect();
-    let mut problems = unreadable(&rows);
-    if let Err(error) = typed.resolve() {
-        let text = format!("{error:#}");
-        // A file of settings that is not there is said once.
-        match path {
-            Some(path) if problems.iter().any(|said| said.contains(&*path.to_string_lossy())) => {}
-            _ => problems.insert(0, text),
-        }
-    }
-    Explained { rows, problems }
+    let unreadable = unreadable(&rows);
+    let refused = typed.resolve().err().map(|error| format!("{error:#}"));
+    // A file that is not there is said once.
+    let known = |text: &String| unreadable.iter().any(|(path, _)| text.contains(path));
+    let refused = refused.filter(|text| !known(text));
+    let problems = refused.into_iter().chain(unreadable.iter().map(|(_, said)| said.clone()));
+    Explained { problems: problems.collect(), rows }
 }
 
 /// The file as it stands: what is wrong with it is said by who reads it for real.
@@ -149,8 +146,8 @@ fn masked_part(part: &str) -> String {
     }
 }
 
-/// Files that settings name and this process cannot read.
-fn unreadable(rows: &[Row]) -> Vec<String> {
+/// Files that settings name and this process cannot read, and why.
+fn unreadable(rows: &[Row]) -> Vec<(String, String)> {
     let settings = settings();
     let names_file = |row: &Row| {
         let arg = settings.iter().find(|arg| arg.get_id().as_str() == row.key);
@@ -161,7 +158,8 @@ fn unreadable(rows: &[Row]) -> Vec<String> {
     let problem = |row: &Row| {
         let path = row.value.as_deref().filter(|path| !path.is_empty())?;
         let error = std::fs::File::open(path).err()?;
-        Some(format!("{} ({}): reading {path}: {error}", row.key, row.source))
+        let said = format!("{} ({}): reading {path}: {error}", row.key, row.source);
+        Some((path.to_owned(), said))
     };
     given.filter_map(problem).collect()
 }

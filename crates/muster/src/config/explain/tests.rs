@@ -107,3 +107,13 @@ fn what_the_file_gets_wrong_is_a_problem_and_the_rest_is_shown() {
     assert!(explained.problems[0].contains("`opamp_port`"), "{:?}", explained.problems);
     assert_eq!(row(&explained, "fleet").value.as_deref(), Some("north"));
 }
+
+#[test]
+fn settings_that_hold_secrets_are_hidden_in_help_and_masked() {
+    for arg in settings() {
+        let key = arg.get_id().as_str();
+        let secret = ["password", "token", "secret"].iter().any(|word| key.ends_with(word));
+        let url = ["bus", "store", "ledger"].contains(&key);
+        assert!(!(secret || url) || arg.is_hide_env_values_set(), "{key}: hide_env_values = true");
+    }
+}
