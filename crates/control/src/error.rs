@@ -22,6 +22,9 @@ pub enum Error {
     /// Somebody else changed it meanwhile: read it and decide again.
     #[error("{0} was changed by somebody else at the same time")]
     Aborted(String),
+    /// Their token is good no more: get another one.
+    #[error("the token is not good any more")]
+    Unauthenticated,
     /// What came after the position is not to be had any more: start without one.
     #[error("cannot go on from this position: {0}")]
     OutOfRange(String),

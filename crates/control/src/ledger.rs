@@ -14,6 +14,7 @@ use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
 use store::{Cursor, Key, Outcome, SHARDS, Store, Table, Version, Write, tables};
 
+use crate::actor::Actor;
 use crate::error::within;
 use crate::{Error, Limits};
 pub(crate) use brake::Advance;
@@ -50,6 +51,7 @@ impl Ledger {
         &self,
         name: &str,
         files: BTreeMap<String, AgentConfigFile>,
+        actor: &Actor,
     ) -> Result<Revision, Error> {
         let hash = ConfigHash::of(&files);
         let keys: Vec<String> = files.keys().cloned().collect();
@@ -77,6 +79,7 @@ impl Ledger {
                 created: self.clock.now(),
                 size_bytes,
                 keys: keys.clone(),
+                actor: actor.name(),
             };
             let mut config = held.value;
             config.revisions.push(revision.clone());

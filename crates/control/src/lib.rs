@@ -10,10 +10,12 @@
 //! Control writes operators' intent to the ledger and nothing else: records are the workers'.
 //! What may not enter: sockets to agents, and rules about what a record means.
 
+mod actor;
 mod api;
 mod backoff;
 mod error;
 mod governor;
+mod incoming;
 mod keeper;
 mod ledger;
 mod limits;

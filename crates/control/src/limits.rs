@@ -72,6 +72,10 @@ pub struct Limits {
     pub body_bytes_per_second: u64,
     /// How long one request may take, upload included.
     pub request_timeout: Duration,
+    /// Connections of operators at once.
+    pub connections_max: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
     /// Requests at once on one connection.
     pub streams_max: u32,
     /// Silence on a connection before it is probed, and again before it is closed.
@@ -139,6 +143,8 @@ impl Default for Limits {
             scans_max: 8,
             body_bytes_per_second: 8 << 20,
             request_timeout: Duration::from_secs(60),
+            connections_max: 1024,
+            handshake_timeout: Duration::from_secs(10),
             streams_max: 64,
             keepalive: Duration::from_secs(30),
             presence_inbox_max: 4096,

@@ -11,11 +11,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use trust::Door;
 
+use crate::actor::Doorkeeper;
 use crate::api::Api;
 use crate::governor::Governor;
 use crate::keeper::Keeper;
@@ -28,15 +31,17 @@ use crate::v1::configs_server::ConfigsServer;
 use crate::v1::fleet_server::FleetServer;
 use crate::view::{Feed, View};
 use crate::watch::Watches;
-use crate::{Error, Limits, v1};
+use crate::{Error, Limits, incoming, v1};
 
 /// How control is set up.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// What it allows itself and operators.
     pub limits: Limits,
     /// How long an agent may be away before it is forgotten; for ever without it.
     pub forget_after: Option<Duration>,
+    /// How operators come in, and who they must be.
+    pub door: Door,
 }
 
 /// The operators' side of a fleet.
@@ -44,6 +49,7 @@ pub struct Config {
 pub struct Control {
     limits: Limits,
     forget_after: Option<Duration>,
+    door: Door,
     view: Arc<View>,
     processes: Arc<Processes>,
     records: Arc<dyn Store>,
@@ -61,13 +67,14 @@ impl Control {
         ledger: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let Config { limits, forget_after } = config;
+        let Config { limits, forget_after, door } = config;
         let view = Arc::new(View::new(limits, clock.clone()));
         let processes = Arc::new(Processes::new(limits, clock.clone()));
         let ledger = Ledger { limits, store: ledger, clock };
         Self {
             limits,
             forget_after,
+            door,
             view,
             processes,
             records,
@@ -96,7 +103,8 @@ impl Control {
         let (reporter, health) = tonic_health::server::health_reporter();
         self.start(&tasks, &stop, reporter);
 
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming =
+            incoming::accept(listener, self.door.clone(), &self.limits, &tasks, stop.clone());
         let serving = self
             .router(self.api(&tasks, &stop))?
             .add_service(health)
@@ -132,6 +140,7 @@ impl Control {
             decided: self.decided.clone(),
             bus,
             watches,
+            door: self.door.clone(),
         }
     }
 
@@ -184,18 +193,22 @@ impl Control {
         let configs = ConfigsServer::new(api.clone())
             .max_decoding_message_size(message_max)
             .max_encoding_message_size(message_max);
+        // Whether it serves is everybody's to know; all else is for operators.
+        let door = Doorkeeper(self.door.clone());
+        let v1 = reflection().build_v1().map_err(broken)?;
+        // Older clients know no other.
+        let v1alpha = reflection().build_v1alpha().map_err(broken)?;
         Ok(Server::builder()
             .timeout(limits.request_timeout)
             .max_concurrent_streams(limits.streams_max)
             .http2_keepalive_interval(Some(limits.keepalive))
             .http2_keepalive_timeout(Some(limits.keepalive))
-            .add_service(reflection().build_v1().map_err(broken)?)
-            // Older clients know no other.
-            .add_service(reflection().build_v1alpha().map_err(broken)?)
-            .add_service(AgentsServer::new(api.clone()))
-            .add_service(configs)
-            .add_service(FleetServer::new(api.clone()))
-            .add_service(AssignmentsServer::new(api)))
+            .add_service(InterceptedService::new(v1, door.clone()))
+            .add_service(InterceptedService::new(v1alpha, door.clone()))
+            .add_service(InterceptedService::new(AgentsServer::new(api.clone()), door.clone()))
+            .add_service(InterceptedService::new(FleetServer::new(api.clone()), door.clone()))
+            .add_service(InterceptedService::new(configs, door.clone()))
+            .add_service(InterceptedService::new(AssignmentsServer::new(api), door)))
     }
 }
 

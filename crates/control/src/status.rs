@@ -11,6 +11,7 @@ impl From<Error> for Status {
             Error::NotFound(_) => Code::NotFound,
             Error::Precondition(_) => Code::FailedPrecondition,
             Error::Aborted(_) | Error::TooSlow => Code::Aborted,
+            Error::Unauthenticated => Code::Unauthenticated,
             Error::OutOfRange(_) => Code::OutOfRange,
             Error::Exhausted(_) => Code::ResourceExhausted,
             Error::Unavailable(_) => Code::Unavailable,

@@ -61,11 +61,12 @@ impl Watches {
         Self { limits, view, bus, tasks, stop, free }
     }
 
-    /// Starts a watch, at a position if one is given.
+    /// Starts a watch, at a position if one is given. It ends when its watcher is refused.
     pub(crate) async fn start(
         &self,
         selector: Selector,
         position: &str,
+        refused: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Receiver<Update>, Error> {
         let slot = self.free.clone().try_acquire_owned();
         let most = self.limits.watches_max;
@@ -77,7 +78,7 @@ impl Watches {
         let (queue, updates) = mpsc::channel(self.limits.watch_queue_max + 1);
         let last = queue.clone().try_reserve_owned().expect("a new queue has room");
         let watcher = Watcher { limits: self.limits, view: self.view.clone(), queue };
-        self.tasks.spawn(run(watcher, start, self.stop.clone(), last, slot));
+        self.tasks.spawn(run(watcher, start, refused, self.stop.clone(), last, slot));
         Ok(updates)
     }
 
@@ -115,12 +116,20 @@ impl Watches {
 async fn run(
     watcher: Watcher,
     start: Start,
+    refused: impl Future<Output = ()> + Send,
     stop: CancellationToken,
     last: OwnedPermit<Update>,
     _slot: OwnedSemaphorePermit,
 ) {
     metrics::gauge!("muster_control_watches").increment(1.0);
-    let ended = stop.run_until_cancelled(watcher.run(start)).await;
+    let watching = async {
+        tokio::select! {
+            biased;
+            () = refused => Some(Error::Unauthenticated),
+            ended = watcher.run(start) => ended,
+        }
+    };
+    let ended = stop.run_until_cancelled(watching).await;
     metrics::gauge!("muster_control_watches").decrement(1.0);
     match ended {
         // Nobody listens any more.

@@ -1,5 +1,4 @@
-//! From a TCP connection to one of the two transports. Generic over the stream, so that TLS can
-//! come between.
+//! From a TCP connection through the door to one of the two transports.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,20 +8,24 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Router, routing};
-use http::header::{ALLOW, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION,
+    UPGRADE, WWW_AUTHENTICATE,
+};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use hyper::body::Incoming as RequestBody;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use trust::Holder;
 
 use crate::connection::Connection;
+use crate::expel;
 use crate::plain::{self, refusal};
 use crate::shared::Shared;
 use crate::transport::{self, Choice, WEBSOCKET_VERSION};
@@ -57,19 +60,34 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
         };
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
-        let serving = serve(shared.clone(), router.clone(), stream, peer, stop.clone());
+        let (within, router, stop) = (shared.clone(), router.clone(), stop.clone());
         shared.spawn(async move {
-            serving.await;
+            if let Some(stream) = come_in(&within, stream, peer).await {
+                serve(within, router, stream, peer, stop).await;
+            }
             drop(permit);
         });
     }
 }
 
+/// Lets a connection through the door, if it does not take for ever.
+async fn come_in(shared: &Shared, stream: TcpStream, peer: SocketAddr) -> Option<trust::Stream> {
+    let opening = timeout(shared.limits.handshake_deadline, shared.door.open(stream));
+    let failed = match opening.await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "took too long".to_owned(),
+    };
+    metrics::counter!("muster_gateway_handshakes_failed_total").increment(1);
+    tracing::debug!(%peer, failed, "TLS handshake failed");
+    None
+}
+
 /// Speaks HTTP on one connection until it ends or becomes a WebSocket.
-async fn serve<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn serve(
     shared: Arc<Shared>,
     router: Router,
-    io: IO,
+    io: trust::Stream,
     peer: SocketAddr,
     stop: CancellationToken,
 ) {
@@ -104,9 +122,15 @@ async fn entry(
     Extension(peer): Extension<SocketAddr>,
     request: Request<Body>,
 ) -> Response {
+    // Before the request is looked at any further, its body above all.
+    let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let holder = match shared.door.admit(authorization) {
+        Ok(holder) => holder,
+        Err(refused) => return stranger(peer, refused),
+    };
     match transport::choose(request.method(), request.version(), request.headers()) {
         Choice::Exchange => plain::exchange(&shared, peer, request).await,
-        Choice::Upgrade { accept_key } => upgrade(&shared, peer, request, &accept_key),
+        Choice::Upgrade { accept_key } => upgrade(&shared, peer, holder, request, &accept_key),
         Choice::Refuse(status, text) => {
             let mut response = refusal(status, text);
             let mut add = |name: HeaderName, value| {
@@ -126,11 +150,24 @@ async fn entry(
     }
 }
 
+/// Turns somebody away who shows no good token.
+fn stranger(peer: SocketAddr, refused: trust::Refused) -> Response {
+    metrics::counter!("muster_gateway_unauthorized_total").increment(1);
+    tracing::debug!(%peer, %refused, "turned away");
+    let mut response = Response::new(Body::from(refused.to_string()));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
 /// Admits a WebSocket, or says when to come back: an agent that is let in and then closed comes
 /// back at once.
 fn upgrade(
     shared: &Arc<Shared>,
     peer: SocketAddr,
+    holder: Option<Arc<Holder>>,
     mut request: Request<Body>,
     accept_key: &str,
 ) -> Response {
@@ -140,8 +177,10 @@ fn upgrade(
         return plain::later(shared, response);
     }
     let number = shared.next_number();
-    let connection = Arc::new(Connection::new(number, peer, shared.uptime_ms()));
+    let connection = Arc::new(Connection::new(number, peer, holder, shared.uptime_ms()));
     shared.connections.insert(connection.clone());
+    // Its token may have been taken out since it was looked at.
+    expel::expelled_from(shared, &connection);
     let upgrade = hyper::upgrade::on(&mut request);
     let task = become_socket(shared.clone(), connection, upgrade);
     shared.tasks.spawn(task);

@@ -1,6 +1,7 @@
 //! What the binary tells a gateway.
 
 use model::GatewayId;
+use trust::Door;
 
 use crate::Limits;
 
@@ -13,11 +14,13 @@ pub struct Config {
     pub path: String,
     /// Bounds on everything peers may do.
     pub limits: Limits,
+    /// How agents come in, and who they must be.
+    pub door: Door,
 }
 
 impl Config {
-    /// The default path and limits under a name.
+    /// The default path and limits under a name, and an open door.
     pub fn new(id: GatewayId) -> Self {
-        Self { id, path: "/v1/opamp".to_owned(), limits: Limits::default() }
+        Self { id, path: "/v1/opamp".to_owned(), limits: Limits::default(), door: Door::default() }
     }
 }

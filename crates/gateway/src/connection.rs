@@ -2,13 +2,14 @@
 //! its signs of life, and the orders given to its task.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use model::SessionId;
 use opamp::InstanceUid;
 use tokio::sync::oneshot;
+use trust::Holder;
 
 use crate::Limits;
 use crate::incoming::Incoming;
@@ -21,6 +22,8 @@ use crate::ws::{Frame, NotTaken, Outbox};
 pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) peer: std::net::SocketAddr,
+    /// Whose token opened it, where one is asked for.
+    pub(crate) holder: Option<Arc<Holder>>,
     pub(crate) outbox: Outbox,
     pub(crate) vitals: Vitals,
     agents: Mutex<Agents>,
@@ -63,10 +66,16 @@ pub(crate) enum Submitted {
 }
 
 impl Connection {
-    pub(crate) fn new(number: u64, peer: std::net::SocketAddr, now: u64) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        peer: std::net::SocketAddr,
+        holder: Option<Arc<Holder>>,
+        now: u64,
+    ) -> Self {
         Self {
             number,
             peer,
+            holder,
             outbox: Outbox::default(),
             vitals: Vitals::new(now),
             agents: Mutex::default(),

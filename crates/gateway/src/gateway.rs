@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
-use crate::{Config, Error, accept, closes, drain, inbox, presence, sweep};
+use crate::{Config, Error, accept, closes, drain, expel, inbox, presence, sweep};
 
 /// Holds agents' connections and carries what they say to the workers and back.
 #[derive(Debug, Clone)]
@@ -49,6 +49,7 @@ impl Gateway {
         tasks.spawn(named("accept", accepting));
         tasks.spawn(named("presence", presence::run(shared.clone())));
         tasks.spawn(named("sweep", sweep::run(shared.clone())));
+        tasks.spawn(named("expel", expel::run(shared.clone())));
         tasks.spawn(named("inbox", requests));
         let mut telling = JoinSet::new();
         telling.spawn(closes::run(shared.clone(), stop_closes.clone()));

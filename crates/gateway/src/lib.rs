@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod drain;
 mod error;
+mod expel;
 mod gateway;
 mod inbox;
 mod incoming;

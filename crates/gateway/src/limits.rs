@@ -54,6 +54,8 @@ pub struct Limits {
     /// Levels of attributes in attributes and components in components. Collectors use 3.
     pub depth_max: usize,
 
+    /// For a TLS handshake. Many agents that reconnect at once take turns on the processor.
+    pub handshake_deadline: Duration,
     /// From a connection's start, or a reply's end, to a request's complete headers. Longer than
     /// the usual polling interval of 30 s, so that polls may reuse their connection.
     pub header_deadline: Duration,
@@ -124,6 +126,7 @@ impl Default for Limits {
             description_bytes_max: 256 * KIB,
             inventory_bytes_max: 4 * MIB,
             depth_max: 16,
+            handshake_deadline: Duration::from_secs(15),
             header_deadline: Duration::from_secs(45),
             body_deadline: Duration::from_secs(30),
             message_deadline: Duration::from_secs(120),

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use trust::Door;
 
 use crate::budget::Budget;
 use crate::closes::Closes;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) id: GatewayId,
     pub(crate) path: String,
     pub(crate) limits: Limits,
+    pub(crate) door: Door,
     pub(crate) bus: bus::Client,
     pub(crate) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -57,6 +59,7 @@ impl Shared {
         Self {
             id: config.id,
             path: config.path,
+            door: config.door,
             bus,
             clock,
             random,

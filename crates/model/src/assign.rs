@@ -28,6 +28,8 @@ pub struct Assignment {
     pub updated: Timestamp,
     /// How far it may go.
     pub brake: Brake,
+    /// Who set it, by the name of their token.
+    pub actor: String,
 }
 
 /// Why no offer goes out to anybody.
@@ -37,6 +39,8 @@ pub struct Hold {
     pub since: Timestamp,
     /// In the operator's words.
     pub reason: String,
+    /// Who holds them, by the name of their token.
+    pub actor: String,
 }
 
 /// Every assignment there is. Stored as one value, whose version is the decision number: it
@@ -159,6 +163,7 @@ mod tests {
             priority,
             updated: Timestamp(0),
             brake: Brake::default(),
+            actor: String::new(),
         }
     }
 

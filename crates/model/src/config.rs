@@ -85,6 +85,8 @@ pub struct Revision {
     pub size_bytes: u64,
     /// Names of its files.
     pub keys: Vec<String>,
+    /// Who made it, by the name of their token.
+    pub actor: String,
 }
 
 impl Config {

@@ -8,6 +8,8 @@ mod completion;
 mod config_check;
 mod configs;
 mod consent;
+mod context;
+mod contexts;
 mod files;
 mod gateways;
 mod help;
@@ -16,6 +18,7 @@ mod names;
 mod offers;
 mod output;
 mod status;
+mod target;
 mod time;
 
 use clap::{Parser, Subcommand};
@@ -75,6 +78,11 @@ enum Command {
     Status(status::Args),
     /// See the gateways that agents connect to
     Gateways(gateways::Args),
+    /// Keep servers under names
+    ///
+    /// A context holds what the connection flags would say: server, token file, certificates. The
+    /// one in use is taken where the flags and the environment are silent.
+    Context(context::Args),
     /// Print a script that completes this command line in a shell
     #[command(after_help = help::COMPLETION)]
     Completion(completion::Args),
@@ -93,10 +101,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connection and output")]
 struct Client {
-    /// Control API of the server
-    #[arg(long, global = true, value_name = "URL", env = "MUSTER_SERVER")]
-    #[arg(default_value = "http://127.0.0.1:4321")]
-    server: String,
+    #[command(flatten)]
+    target: target::Target,
     /// How answers are shown
     #[arg(short, long, global = true, value_enum, default_value = "table")]
     output: output::Format,
@@ -117,6 +123,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Assign(args) => assignments::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Gateways(args) => gateways::run(args).await,
+        Command::Context(args) => context::run(args),
         Command::Completion(args) => completion::run(&args),
         Command::Hold(args) => offers::hold(args).await,
         Command::Resume(args) => offers::resume(args).await,

@@ -14,6 +14,8 @@ pub(crate) enum Code {
     NotFound = 3,
     /// The server does not answer.
     Unreachable = 4,
+    /// The server does not know who asks.
+    NotAllowed = 5,
 }
 
 /// An error with its exit code.

@@ -1,7 +1,8 @@
 //! The real NATS and Redis for tests and tools: found, started on free ports, stopped when
-//! dropped, and the `muster` binary in the same way. None of Muster's code may enter here, and no
+//! dropped, the `muster` binary in the same way, and certificates. None of Muster's code may enter here, and no
 //! product crate depends on it.
 
+mod authority;
 mod muster;
 
 use std::io::{Read as _, Write as _};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
+pub use authority::{Authority, Pair};
 pub use muster::{Muster, binary};
 
 /// How long a server may take until it answers.

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, convert, names};
+use crate::actor::Actor;
 use crate::error::within;
 use crate::ledger::Relabel;
 use crate::v1::{
@@ -57,9 +58,11 @@ impl agents_server::Agents for Api {
         request: Request<WatchAgentsRequest>,
     ) -> Result<Response<Self::WatchAgentsStream>, Status> {
         self.check_view()?;
+        let (door, Actor(holder)) = (self.door.clone(), Actor::of(&request));
+        let refused = async move { door.until_refused(holder).await };
         let request = request.get_ref();
         let selector = parse_selector("selector", &request.selector)?;
-        let updates = self.watches.start(selector, &request.position).await?;
+        let updates = self.watches.start(selector, &request.position, refused).await?;
         Ok(Response::new(ReceiverStream::new(updates)))
     }
 }

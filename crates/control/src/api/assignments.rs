@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::agents::parse_selector;
 use super::{Api, convert, names};
 use crate::Error;
+use crate::actor::Actor;
 use crate::v1::{
     DeleteAssignmentRequest, DeleteAssignmentResponse, HoldOffersRequest, HoldOffersResponse,
     ListAssignmentsRequest, ListAssignmentsResponse, ResumeOffersRequest, ResumeOffersResponse,
@@ -30,7 +31,8 @@ impl assignments_server::Assignments for Api {
         &self,
         request: Request<SetAssignmentRequest>,
     ) -> Result<Response<SetAssignmentResponse>, Status> {
-        Ok(Response::new(self.set(request.into_inner()).await?))
+        let actor = Actor::of(&request);
+        Ok(Response::new(self.set(request.into_inner(), &actor).await?))
     }
 
     async fn list_assignments(
@@ -67,27 +69,31 @@ impl assignments_server::Assignments for Api {
             let long = format!("{} bytes, at most {REASON_BYTES_MAX}", reason.len());
             return Err(Error::invalid("reason", long).into());
         }
-        let (hold, decision) = self.ledger.hold(reason).await?;
+        let (hold, decision) = self.ledger.hold(reason, &Actor::of(&request)).await?;
         self.announce(decision).await;
-        tracing::warn!(reason, "offers are held");
+        tracing::warn!(reason, actor = hold.actor, "offers are held");
         let waiting_agents = self.waiting().await?;
         Ok(Response::new(HoldOffersResponse { hold: Some(convert::hold(&hold)), waiting_agents }))
     }
 
     async fn resume_offers(
         &self,
-        _: Request<ResumeOffersRequest>,
+        request: Request<ResumeOffersRequest>,
     ) -> Result<Response<ResumeOffersResponse>, Status> {
         let waiting_agents = self.waiting().await?;
         let decision = self.ledger.resume().await?;
         self.announce(decision).await;
-        tracing::warn!("offers go out again");
+        tracing::warn!(actor = Actor::of(&request).name(), "offers go out again");
         Ok(Response::new(ResumeOffersResponse { waiting_agents }))
     }
 }
 
 impl Api {
-    async fn set(&self, request: SetAssignmentRequest) -> Result<SetAssignmentResponse, Error> {
+    async fn set(
+        &self,
+        request: SetAssignmentRequest,
+        actor: &Actor,
+    ) -> Result<SetAssignmentResponse, Error> {
         // The answer says whom it concerns, and only a whole view can tell.
         self.check_view()?;
         let wanted =
@@ -111,6 +117,7 @@ impl Api {
                 not_negative("assignment.max_in_flight", wanted.max_in_flight)?,
                 not_negative("assignment.max_failures", wanted.max_failures)?,
             ),
+            actor: actor.name(),
         };
         let decide = |before: &Assignments| self.judge(before, assignment.clone());
         let (after, impact) = if request.validate_only {

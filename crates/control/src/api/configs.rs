@@ -6,6 +6,7 @@ use opamp::v1::AgentConfigFile;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, convert, names, page};
+use crate::actor::Actor;
 use crate::v1::{
     ApplyConfigRequest, Config, ConfigRevision, GetConfigRequest, GetConfigRevisionRequest,
     ListConfigsRequest, ListConfigsResponse, configs_server,
@@ -18,10 +19,10 @@ impl configs_server::Configs for Api {
         &self,
         request: Request<ApplyConfigRequest>,
     ) -> Result<Response<ConfigRevision>, Status> {
-        let request = request.into_inner();
+        let (actor, request) = (Actor::of(&request), request.into_inner());
         let name = names::parse("name", &request.name, "configs")?;
         self.check_files(&request)?;
-        let revision = self.ledger.apply_config(name, request.files.clone()).await?;
+        let revision = self.ledger.apply_config(name, request.files.clone(), &actor).await?;
         Ok(Response::new(convert::revision(name, &revision, BTreeMap::new())))
     }
 

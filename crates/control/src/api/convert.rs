@@ -123,6 +123,7 @@ pub(crate) fn revision(
         size_bytes: i64::try_from(revision.size_bytes).unwrap_or(i64::MAX),
         keys: revision.keys.clone(),
         files,
+        actor: revision.actor.clone(),
     }
 }
 
@@ -137,6 +138,7 @@ pub(crate) fn assignment(assignment: &Assignment, tally: Option<&Tally>) -> v1::
         max_in_flight: i32::try_from(brake.max_in_flight).unwrap_or(i32::MAX),
         max_failures: i32::try_from(brake.max_failures).unwrap_or(i32::MAX),
         progress: tally.map(|tally| progress(brake.stage, tally)),
+        actor: assignment.actor.clone(),
     }
 }
 
@@ -159,7 +161,11 @@ fn progress(stage: Stage, tally: &Tally) -> v1::assignment::Progress {
 }
 
 pub(crate) fn hold(hold: &Hold) -> v1::Hold {
-    v1::Hold { since_time: Some(time(hold.since)), reason: hold.reason.clone() }
+    v1::Hold {
+        since_time: Some(time(hold.since)),
+        reason: hold.reason.clone(),
+        actor: hold.actor.clone(),
+    }
 }
 
 /// What a change does, the largest kinds first.

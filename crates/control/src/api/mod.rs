@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bus::Client;
 use store::Store;
+use trust::Door;
 
 use crate::Limits;
 use crate::ledger::Ledger;
@@ -33,4 +34,5 @@ pub(crate) struct Api {
     pub(crate) decided: Decided,
     pub(crate) bus: Client,
     pub(crate) watches: Watches,
+    pub(crate) door: Door,
 }

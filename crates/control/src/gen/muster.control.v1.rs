@@ -384,6 +384,9 @@ pub struct ConfigRevision {
         ::prost::alloc::string::String,
         ::opamp::v1::AgentConfigFile,
     >,
+    /// Name of the operator's token it was made with; empty where none is asked for. Output only.
+    #[prost(string, tag = "8")]
+    pub actor: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyConfigRequest {
@@ -454,6 +457,9 @@ pub struct Assignment {
     /// How far it is. Output only.
     #[prost(message, optional, tag = "8")]
     pub progress: ::core::option::Option<assignment::Progress>,
+    /// Name of the operator's token it was last set with. Output only.
+    #[prost(string, tag = "9")]
+    pub actor: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `Assignment`.
 pub mod assignment {
@@ -557,6 +563,9 @@ pub struct Hold {
     pub since_time: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// Name of the operator's token.
+    #[prost(string, tag = "3")]
+    pub actor: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldOffersRequest {

@@ -5,6 +5,7 @@ use model::brake::Stage;
 
 use super::Ledger;
 use crate::Error;
+use crate::actor::Actor;
 
 /// The next stage of an assignment, decided on what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +17,9 @@ pub(crate) struct Advance {
 
 impl Ledger {
     /// Holds all offers, unless they are held already. Returns the hold and the decision's number.
-    pub(crate) async fn hold(&self, reason: &str) -> Result<(Hold, u64), Error> {
-        let hold = Hold { since: self.clock.now(), reason: reason.to_owned() };
+    pub(crate) async fn hold(&self, reason: &str, actor: &Actor) -> Result<(Hold, u64), Error> {
+        let (since, reason) = (self.clock.now(), reason.to_owned());
+        let hold = Hold { since, reason, actor: actor.name() };
         self.change_assignments(|assignments| {
             let changed = assignments.hold.is_none();
             (assignments.hold.get_or_insert_with(|| hold.clone()).clone(), changed)

@@ -10,6 +10,7 @@ mod life;
 mod lists;
 mod rig;
 mod status;
+mod trust;
 mod watch;
 
 use std::sync::atomic::Ordering;

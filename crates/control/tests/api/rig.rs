@@ -164,7 +164,7 @@ impl Rig {
     /// A control that forgets agents after a while, and looks for them all the time.
     pub(crate) async fn keeping_house(records: Watched, forget_after: Duration) -> Self {
         let limits = Limits { keep_interval: Duration::from_millis(10), ..Limits::default() };
-        let config = Config { limits, forget_after: Some(forget_after) };
+        let config = Config { limits, forget_after: Some(forget_after), ..Config::default() };
         Self::configured(Arc::default(), Arc::default(), records, Watched::default(), config).await
     }
 
@@ -179,7 +179,7 @@ impl Rig {
         Self::configured(raw, clock, records, ledger, config).await
     }
 
-    async fn configured(
+    pub(crate) async fn configured(
         raw: Arc<InProcess>,
         clock: Arc<Time>,
         records: Watched,

@@ -18,7 +18,7 @@ async fn reassess(rig: &Rig, decision: u64) -> u32 {
 async fn held_offers_go_out_once_they_are_resumed() {
     let rig = Rig::new().await;
     rig.assign("a: 1", true).await;
-    let hold = Hold { since: Timestamp(0), reason: "incident".to_owned() };
+    let hold = Hold { since: Timestamp(0), reason: "incident".to_owned(), actor: String::new() };
     let decision = rig.decide(|assignments, _| assignments.hold = Some(hold)).await;
     assert_eq!(reassess(&rig, decision).await, 0);
     let (_, reply) = rig.accepted(claim("gw", 1, &hello(1, 0))).await;

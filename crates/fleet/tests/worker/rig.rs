@@ -118,9 +118,9 @@ impl Rig {
         self.decide(|assignments, revision| {
             let config = RevisionRef { config: "c".to_owned(), revision, hash };
             let (name, selector) = ("all".to_owned(), Selector::parse("").unwrap());
-            let (updated, brake) = (Timestamp(0), Brake::default());
+            let (updated, brake, actor) = (Timestamp(0), Brake::default(), String::new());
             assignments.list =
-                vec![Assignment { name, selector, config, priority: 0, updated, brake }];
+                vec![Assignment { name, selector, config, priority: 0, updated, brake, actor }];
         })
         .await;
         hash

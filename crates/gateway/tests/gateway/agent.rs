@@ -6,7 +6,7 @@ use std::time::Duration;
 use opamp::envelope;
 use opamp::v1::{AgentToServer, ServerToAgent};
 use opamp::ws::{self, Decoder, Event, Opcode, Role};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -17,8 +17,12 @@ pub(crate) const HANDSHAKE: &str = "GET /v1/opamp HTTP/1.1\r\nHost: localhost\r\
     Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+/// A connection, in the clear or inside TLS.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
 pub(crate) struct Agent {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     decoder: Decoder,
     unread: Vec<u8>,
 }
@@ -49,16 +53,26 @@ pub(crate) fn heartbeat(number: u8, sequence_num: u64) -> AgentToServer {
 impl Agent {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let (agent, head) = Self::try_connect(address).await;
+        Self::welcomed(&head);
+        agent
+    }
+
+    /// Checks the answer to a handshake.
+    pub(crate) fn welcomed(head: &str) {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
         assert!(!head.to_lowercase().contains("sec-websocket-protocol"), "{head}");
-        agent
     }
 
     /// The answer to a handshake, whatever it is.
     pub(crate) async fn try_connect(address: SocketAddr) -> (Self, String) {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+        Self::try_over(TcpStream::connect(address).await.unwrap(), HANDSHAKE).await
+    }
+
+    /// The answer to this handshake over this connection.
+    pub(crate) async fn try_over(stream: impl Wire + 'static, handshake: &str) -> (Self, String) {
+        let mut stream: Box<dyn Wire> = Box::new(stream);
+        stream.write_all(handshake.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let byte = timeout(PATIENCE, stream.read_u8()).await;

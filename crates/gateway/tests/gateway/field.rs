@@ -18,6 +18,7 @@ use opamp::v1::{AgentToServer, ServerToAgent};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trust::Door;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -50,6 +51,11 @@ impl Field {
     }
 
     pub(crate) async fn with(adjust: impl FnOnce(&mut Limits)) -> Self {
+        Self::behind(Door::default(), adjust).await
+    }
+
+    /// A gateway that lets agents in by this door.
+    pub(crate) async fn behind(door: Door, adjust: impl FnOnce(&mut Limits)) -> Self {
         let bus = Arc::new(InProcess::default());
         let clock = Arc::new(TestClock(tokio::time::Instant::now()));
         let client = async |name| Client::new(bus.clone(), "test", name, clock.clone()).await;
@@ -57,6 +63,7 @@ impl Field {
         let mut config = Config::new(GatewayId::new("g1"));
         config.limits.sweep_interval = Duration::from_millis(20);
         config.limits.presence_interval = Duration::from_millis(50);
+        config.door = door;
         adjust(&mut config.limits);
         let bus = client("g1").await.unwrap();
         let gateway = Gateway::new(config, bus, clock.clone(), Arc::new(Sequence::default()));

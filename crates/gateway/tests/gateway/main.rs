@@ -5,6 +5,7 @@
 
 mod agent;
 mod deliveries;
+mod doors;
 mod field;
 mod heartbeats;
 mod lifecycle;

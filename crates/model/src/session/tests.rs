@@ -30,8 +30,13 @@ pub(super) fn everyone_gets(hash: u8) -> Assignments {
     let updated = Timestamp(0);
     let name = "all".to_owned();
     let brake = Brake::default();
-    let list = vec![Assignment { name, selector, config, priority: 0, updated, brake }];
+    let (priority, actor) = (0, String::new());
+    let list = vec![Assignment { name, selector, config, priority, updated, brake, actor }];
     Assignments { list, hold: None }
+}
+
+fn held() -> Hold {
+    Hold { since: Timestamp(0), reason: String::new(), actor: String::new() }
 }
 
 pub(super) fn context<'a>(assignments: &'a Assignments, decision: u64) -> Context<'a> {
@@ -395,14 +400,14 @@ fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
 #[test]
 fn nothing_goes_out_while_offers_are_held_and_everything_does_afterwards() {
     let mut agent = Agent::new(everyone_gets(7));
-    agent.assignments.hold = Some(Hold { since: Timestamp(0), reason: String::new() });
+    agent.assignments.hold = Some(held());
     assert_eq!(agent.claim(1, &described(0)).offer, None);
     agent.step(&Input::Assess);
     assert_eq!(agent.record.offered.config, None, "nor is anything decided");
     agent.assignments.hold = None;
     agent.decision += 1;
     assert!(agent.report(&status(1, 3, RemoteConfigStatuses::Applied)).offer.is_some());
-    agent.assignments.hold = Some(Hold { since: Timestamp(0), reason: String::new() });
+    agent.assignments.hold = Some(held());
     agent.decision += 1;
     let wants_it = status(2, 3, RemoteConfigStatuses::Applied);
     assert_eq!(agent.report(&wants_it).offer, None, "not even to who runs another one");

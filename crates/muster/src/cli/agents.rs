@@ -5,10 +5,10 @@ use control::v1::agents_client::AgentsClient;
 use control::v1::{Agent, GetAgentRequest};
 use opamp::InstanceUid;
 use serde_json::Value;
-use tonic::transport::Channel;
 
 use super::output::{Format, json as to_json, print};
 use super::{Client, call, help, json, names};
+use crate::cli::call::Channel;
 use crate::exit::Failure;
 use crate::limits;
 

@@ -8,11 +8,11 @@ use control::v1::{
     SetAssignmentResponse,
 };
 use serde_json::json;
-use tonic::transport::Channel;
 
 use super::consent::{Consent, sentence};
 use super::output::{Format, Table, json as to_json, note, print};
 use super::{Client, call, help, json as shape, names, output};
+use crate::cli::call::Channel;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -168,7 +168,8 @@ async fn list(client: &Client) -> anyhow::Result<()> {
 }
 
 fn table(assignments: &[Assignment]) -> String {
-    let mut table = Table::new(["NAME", "PRIORITY", "CONFIG", "SELECTOR", "PROGRESS", "UPDATED"]);
+    let mut table =
+        Table::new(["NAME", "PRIORITY", "CONFIG", "SELECTOR", "PROGRESS", "UPDATED", "BY"]);
     for assignment in assignments {
         let everyone = assignment.selector.is_empty();
         table.row([
@@ -178,6 +179,7 @@ fn table(assignments: &[Assignment]) -> String {
             if everyone { "(all agents)" } else { &assignment.selector }.to_owned(),
             assignment.progress.as_ref().map(progress).unwrap_or_default(),
             assignment.update_time.map_or_else(String::new, |time| time.to_string()),
+            assignment.actor.clone(),
         ]);
     }
     table.text()

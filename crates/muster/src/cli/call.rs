@@ -5,10 +5,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code as Grpc, Status};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Code as Grpc, Request, Status, transport};
 
 use super::Client;
+use super::target::Resolved;
 use crate::exit::{Code, Failure};
 use crate::limits;
 
@@ -22,32 +25,59 @@ impl Client {
         let answered = async { command(self.connect(limit).await?).await };
         match tokio::time::timeout(limit, answered).await {
             Ok(answer) => answer.map_err(explain),
-            Err(_) => Err(self.unreachable(&format!("no answer within {} s", self.timeout))),
+            Err(_) => {
+                let server = self.target.resolve()?.server;
+                Err(unreachable(&server, &format!("no answer within {} s", self.timeout)))
+            }
         }
     }
 
     async fn connect(&self, limit: Duration) -> anyhow::Result<Channel> {
-        let endpoint = self.endpoint()?.connect_timeout(limits::CONNECT).timeout(limit);
-        let channel = endpoint.connect().await;
-        channel.map_err(|error| self.unreachable(&root(&error)))
-    }
-
-    fn endpoint(&self) -> anyhow::Result<Endpoint> {
-        if self.server.starts_with("https://") {
-            return Err(Failure::usage("--server: the control API has no TLS yet, use http://"));
+        let Resolved { server, endpoint, token } = self.target.resolve()?;
+        let bearer = Bearer::new(token.as_deref())?;
+        let endpoint = endpoint.connect_timeout(limits::CONNECT).timeout(limit);
+        match endpoint.connect().await {
+            Ok(channel) => Ok(Channel::new(channel, bearer)),
+            Err(error) => Err(unreachable(&server, &root(&error))),
         }
-        let url = match self.server.split_once("://") {
-            Some(_) => self.server.clone(),
-            None => format!("http://{}", self.server),
-        };
-        Endpoint::from_shared(url)
-            .map_err(|error| Failure::usage(format!("--server {:?}: {error}", self.server)))
     }
+}
 
-    fn unreachable(&self, why: &str) -> anyhow::Error {
-        let text = format!("server {} unreachable: {why}", self.server);
-        Failure::new(Code::Unreachable, text).into()
+/// A connection that shows who asks.
+pub(super) type Channel = InterceptedService<transport::Channel, Bearer>;
+
+/// Shows a token with every request.
+#[derive(Debug, Clone)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    fn new(token: Option<&str>) -> anyhow::Result<Self> {
+        let value = token.map(|token| format!("Bearer {token}").parse()).transpose();
+        let mut value: Option<MetadataValue<Ascii>> =
+            value.map_err(|_| Failure::usage("the token is no plain text"))?;
+        if let Some(value) = &mut value {
+            // Neither logs nor compression tables get to see it.
+            value.set_sensitive(true);
+        }
+        Ok(Self(value))
     }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+fn unreachable(server: &str, why: &str) -> anyhow::Error {
+    let hint = match why {
+        why if why.contains("unknownissuer") => "; --ca-file names the authority it is of",
+        _ => "",
+    };
+    Failure::new(Code::Unreachable, format!("server {server} unreachable: {why}{hint}")).into()
 }
 
 /// The message of an answer.
@@ -62,6 +92,7 @@ pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
     };
     let code = match status.code() {
         Grpc::NotFound => Code::NotFound,
+        Grpc::Unauthenticated | Grpc::PermissionDenied => Code::NotAllowed,
         Grpc::InvalidArgument | Grpc::OutOfRange => Code::Usage,
         Grpc::Unavailable | Grpc::DeadlineExceeded => Code::Unreachable,
         _ => Code::Error,

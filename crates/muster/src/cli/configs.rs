@@ -6,10 +6,10 @@ use control::v1::{
     ApplyConfigRequest, Config, ConfigRevision, GetConfigRequest, GetConfigRevisionRequest,
     ListConfigsRequest,
 };
-use tonic::transport::Channel;
 
 use super::output::{Format, Table, json as to_json, print};
 use super::{Client, call, files, help, json, names, output};
+use crate::cli::call::Channel;
 use crate::limits;
 
 mod diff;
@@ -131,12 +131,13 @@ async fn show_config(client: &Client, name: &str) -> anyhow::Result<()> {
         let newest_first = config.revisions.iter().rev();
         return print(output::names(newest_first.map(|revision| names::short(&revision.name))));
     }
-    let mut table = Table::new(["REVISION", "CREATED", "BYTES", "FILES", "HASH"]);
+    let mut table = Table::new(["REVISION", "CREATED", "BY", "BYTES", "FILES", "HASH"]);
     for revision in config.revisions.iter().rev() {
         let value = json::revision(revision);
         table.row([
             names::short(&revision.name),
             value["created"].as_str().unwrap_or_default().to_owned(),
+            revision.actor.clone(),
             revision.size_bytes.to_string(),
             revision.keys.len().to_string(),
             value["hash"].as_str().unwrap_or_default().to_owned(),

@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use control::v1::fleet_client::FleetClient;
 use control::v1::{Gateway, ListGatewaysRequest, Liveness};
-use tonic::transport::Channel;
 
 use super::output::{self, Format, Table, json as to_json, print};
 use super::{Client, call, help, json, time};
+use crate::cli::call::Channel;
 use crate::limits;
 use crate::serve::seams::SystemClock;
 

@@ -1,7 +1,8 @@
 //! Examples that stand under each command's help. A test types every one of them.
 
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 server unreachable
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 server unreachable,
+  5 not allowed
 
 Examples:
   # A server with five agents, to look around
@@ -142,6 +143,25 @@ pub(super) const GATEWAYS_LIST: &str = "\
 Examples:
   muster gateways list
   muster gateways list -o json | jq 'map(.sessions) | add'";
+
+pub(super) const CONTEXT_LIST: &str = "\
+Examples:
+  muster context list";
+
+pub(super) const CONTEXT_USE: &str = "\
+Examples:
+  muster context use prod";
+
+pub(super) const CONTEXT_SET: &str = "\
+Examples:
+  muster context set local --server http://127.0.0.1:4321
+  muster context set prod --server https://muster.example:4321 --token-file ~/.muster-token
+  # Another authority, the rest as it was
+  muster context set prod --ca-file ca.pem";
+
+pub(super) const CONTEXT_DELETE: &str = "\
+Examples:
+  muster context delete local";
 
 pub(super) const COMPLETION: &str = "\
 Examples:

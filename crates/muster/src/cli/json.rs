@@ -84,6 +84,7 @@ pub(super) fn revision(revision: &ConfigRevision) -> Value {
         "created": time(revision.create_time.as_ref()),
         "size_bytes": revision.size_bytes,
         "keys": revision.keys,
+        "actor": revision.actor,
     });
     if !revision.files.is_empty() {
         value["files"] = files(&revision.files);
@@ -99,6 +100,7 @@ pub(super) fn assignment(assignment: &Assignment) -> Value {
         "config": short(&assignment.config_revision),
         "priority": assignment.priority,
         "updated": time(assignment.update_time.as_ref()),
+        "actor": assignment.actor,
         "max_in_flight": assignment.max_in_flight,
         "max_failures": assignment.max_failures,
         "progress": assignment.progress.as_ref().map(|progress| json!({
@@ -130,7 +132,7 @@ pub(super) fn impact(impact: &Impact) -> Value {
 
 /// Why no offer goes out.
 pub(super) fn hold(hold: &Hold) -> Value {
-    json!({ "since": time(hold.since_time.as_ref()), "reason": hold.reason })
+    json!({ "since": time(hold.since_time.as_ref()), "reason": hold.reason, "actor": hold.actor })
 }
 
 /// `CONNECTED` and so on.

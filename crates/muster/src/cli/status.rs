@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use control::v1::get_status_response::{AgentCounts, Offers, Process, Service, View};
 use control::v1::{GetStatusRequest, GetStatusResponse, Liveness, assignment};
-use tonic::transport::Channel;
 
 use super::output::{Format, Table, json as to_json, print};
 use super::{Client, call, gateways, json, names, time};
+use crate::cli::call::Channel;
 use crate::serve::seams::SystemClock;
 
 #[derive(Debug, clap::Args)]

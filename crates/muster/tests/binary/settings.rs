@@ -49,7 +49,7 @@ fn wrong_usage_is_told_apart_from_failure() {
         &["serve", "--role", "gateway"][..],
         &["serve", "--role", "everything"],
         &["agents", "get", "not-a-uid"],
-        &["agents", "list", "--server", "https://h:1"],
+        &["agents", "list", "--server", "http://h:1", "--ca-file", "ca.pem"],
         &["config", "apply", "collector"],
         &["agents"],
     ] {

@@ -159,6 +159,9 @@ pub mod config {
         pub size_bytes: u64,
         #[prost(string, repeated, tag = "5")]
         pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        /// Name of the token it was made with; empty where none was asked for.
+        #[prost(string, tag = "6")]
+        pub actor: ::prost::alloc::string::String,
     }
 }
 /// All assignments: one value, so that its version orders every decision. Table `intent`.
@@ -193,6 +196,9 @@ pub mod assignments {
         /// Absent in what older binaries wrote: then every agent may have it.
         #[prost(message, optional, tag = "8")]
         pub brake: ::core::option::Option<Brake>,
+        /// Name of the token it was set with.
+        #[prost(string, tag = "9")]
+        pub actor: ::prost::alloc::string::String,
     }
     /// How far an assignment may go.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -218,6 +224,8 @@ pub mod assignments {
         pub since_unix_ms: u64,
         #[prost(string, tag = "2")]
         pub reason: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub actor: ::prost::alloc::string::String,
     }
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]

@@ -21,6 +21,7 @@ pub fn encode(config: &Config, unknown: &Bytes) -> Bytes {
         created_unix_ms: revision.created.0,
         size_bytes: revision.size_bytes,
         keys: revision.keys.clone(),
+        actor: revision.actor.clone(),
     };
     let message = v1::Config {
         format: FORMAT,
@@ -40,6 +41,7 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<Config>, Error> {
             created: Timestamp(revision.created_unix_ms),
             size_bytes: revision.size_bytes,
             keys: revision.keys,
+            actor: revision.actor,
         })
     };
     let revisions: Result<Vec<Revision>, String> =
@@ -61,6 +63,7 @@ mod tests {
             hash: ConfigHash([3; 32]),
             created: Timestamp(5),
             size_bytes: 6,
+            actor: "alice".to_owned(),
             keys: vec![String::new(), "a".to_owned()],
         };
         let value = Config { name: "c".to_owned(), revisions: vec![revision] };

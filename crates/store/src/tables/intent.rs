@@ -27,11 +27,13 @@ pub fn encode(assignments: &Assignments, unknown: &Bytes) -> Bytes {
         priority: assignment.priority,
         updated_unix_ms: assignment.updated.0,
         brake: Some(brake_to_wire(&assignment.brake)),
+        actor: assignment.actor.clone(),
     };
-    let hold = assignments
-        .hold
-        .as_ref()
-        .map(|hold| wire::Hold { since_unix_ms: hold.since.0, reason: hold.reason.clone() });
+    let hold = assignments.hold.as_ref().map(|hold| wire::Hold {
+        since_unix_ms: hold.since.0,
+        reason: hold.reason.clone(),
+        actor: hold.actor.clone(),
+    });
     let assignments = assignments.list.iter().map(assignment).collect();
     write(&v1::Assignments { format: FORMAT, assignments, hold }, unknown)
 }
@@ -42,8 +44,11 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<Assignments>, Error> {
     let list: Result<Vec<Assignment>, String> =
         message.assignments.into_iter().map(from_wire).collect();
     let list = list.map_err(|reason| corrupt(key, &reason))?;
-    let hold =
-        message.hold.map(|hold| Hold { since: Timestamp(hold.since_unix_ms), reason: hold.reason });
+    let hold = message.hold.map(|hold| Hold {
+        since: Timestamp(hold.since_unix_ms),
+        reason: hold.reason,
+        actor: hold.actor,
+    });
     Ok(Loaded { value: Assignments { list, hold }, unknown })
 }
 
@@ -95,6 +100,7 @@ fn from_wire(message: wire::Assignment) -> Result<Assignment, String> {
         updated: Timestamp(message.updated_unix_ms),
         // Who wrote none knew no brake.
         brake: message.brake.as_ref().map_or_else(Brake::default, brake),
+        actor: message.actor,
     })
 }
 
@@ -113,6 +119,7 @@ mod tests {
             priority: -3,
             updated: Timestamp(5),
             brake: Brake { stage, ..Brake::new(7, 8) },
+            actor: "alice".to_owned(),
         };
         let list = vec![
             assignment("a", Stage::Releasing(u64::MAX - 1)),
@@ -120,7 +127,8 @@ mod tests {
             assignment("c", Stage::Done),
             assignment("d", Stage::Stopped { failed: 9 }),
         ];
-        let hold = Some(Hold { since: Timestamp(6), reason: "why".to_owned() });
+        let hold =
+            Some(Hold { since: Timestamp(6), reason: "why".to_owned(), actor: "bob".to_owned() });
         let value = Assignments { list, hold };
         let bytes = encode(&value, &Bytes::new());
         let loaded = decode(&Key::intent(), &bytes).unwrap();

@@ -4,12 +4,12 @@ use std::num::NonZeroUsize;
 
 use clap::ValueEnum;
 use control::v1::{Agent, ConfigStatus, ConnectionStatus, ListAgentsRequest};
-use tonic::transport::Channel;
 
 use super::super::output::{Format, Table, json as to_json, names, note_if_terminal, print};
 use super::super::{Client, call, json};
 use super::client;
 use super::columns::{self, Column, Sort};
+use crate::cli::call::Channel;
 use crate::limits;
 use crate::serve::seams::SystemClock;
 

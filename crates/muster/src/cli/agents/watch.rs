@@ -86,7 +86,7 @@ async fn reopen(client: &Client, selector: &str, position: &mut String) -> anyho
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(status)) => match status.code() {
                 Code::OutOfRange => position.clear(),
-                Code::InvalidArgument | Code::Unimplemented => {
+                Code::InvalidArgument | Code::Unimplemented | Code::Unauthenticated => {
                     return Err(call::explain(status.into()));
                 }
                 _ => {}

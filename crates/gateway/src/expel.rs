@@ -1,0 +1,40 @@
+//! Closing what was opened by tokens that are good no more.
+
+use std::sync::Arc;
+
+use opamp::ws::close_code;
+
+use crate::connection::Connection;
+use crate::shared::Shared;
+
+/// Connections looked at before others get their turn.
+const PAGE: usize = 1_024;
+
+/// Looks at every connection whenever other tokens count, for ever.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut door = shared.door.clone();
+    loop {
+        door.until_tokens_change().await;
+        let (mut after, mut expelled) = (0, 0_usize);
+        loop {
+            let page = shared.connections.page(after, PAGE);
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            expelled += page.iter().filter(|connection| expelled_from(&shared, connection)).count();
+            tokio::task::yield_now().await;
+        }
+        tracing::info!(connections = expelled, "other tokens count: those of the old ones close");
+    }
+}
+
+/// Closes a connection if its token is good no more. Says whether it did.
+pub(crate) fn expelled_from(shared: &Shared, connection: &Connection) -> bool {
+    if shared.door.admits_still(connection.holder.as_deref()) {
+        return false;
+    }
+    metrics::counter!("muster_gateway_expelled_total").increment(1);
+    connection.close(close_code::POLICY);
+    // Who took the token out does not want to wait for replies.
+    connection.hurry();
+    true
+}
