@@ -79,6 +79,8 @@ pub struct FullState {
     pub asked: u32,
     /// The agent's numbers never advance: gaps mean nothing for it.
     pub ignores_sequence: bool,
+    /// Requests for the list of components whose hash was reported last (rule COMP-07).
+    pub components_asked: u32,
 }
 
 /// What was seen of other live agents with the same uid: cloned machines, mostly.

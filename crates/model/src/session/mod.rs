@@ -7,6 +7,7 @@
 //!
 //! [`step`] never fails and never panics: whatever an agent sends is a fact about that agent.
 
+mod components;
 mod difference;
 #[cfg(test)]
 mod laws;
@@ -304,9 +305,10 @@ fn told(
     let sequence = sequence::judge(record, message, answered);
     // A complete report after a break is all there is: what it leaves out did not survive.
     let afresh = sequence.complete && (sequence.gap || record.full_state.wanted);
+    components::renew(record, message);
     merge::merge(record, message, afresh);
     record.sequence_num = Some(message.sequence_num);
-    let flags = sequence::ask(record, message, sequence);
+    let flags = sequence::ask(record, message, sequence) | components::ask(record, message);
     offer::note_failure(record);
     offer::assess(record, context.intent);
     let offer = offer::reply(record, message, epoch, context);

@@ -3,7 +3,7 @@
 use opamp::v1::ServerToAgentFlags;
 
 use crate::record::{AgentRecord, Owner, RECENT_SESSIONS_MAX};
-use crate::session::{Context, Outcome, Reply, Rival, identification, offer};
+use crate::session::{Context, Outcome, Reply, Rival, components, identification, offer};
 
 /// New uids given to newcomers of one uid before they are left alone: some clients adopt none.
 const DUPLICATE_TOLD_MAX: u32 = 3;
@@ -99,7 +99,7 @@ fn again(record: &AgentRecord) -> Reply {
     });
     Reply {
         epoch: record.epoch,
-        flags: asked as u64,
+        flags: asked as u64 | components::again(record),
         offer: offer.cloned(),
         new_instance_uid: None,
     }

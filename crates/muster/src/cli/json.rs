@@ -12,7 +12,7 @@ use control::v1::{
     WatchAgentsResponse,
 };
 use opamp::v1::any_value::Value as Any;
-use opamp::v1::{AgentConfigFile, AnyValue, ComponentHealth, KeyValue};
+use opamp::v1::{AgentConfigFile, AnyValue, ComponentDetails, ComponentHealth, KeyValue};
 use serde_json::{Map, Value, json};
 
 use super::names::short;
@@ -179,8 +179,10 @@ fn report(report: &control::v1::AgentReport) -> Value {
             (name.clone(), json!({ "version": version, "status": status, "error": error }))
         }).collect::<Map<_, _>>()),
         "custom_capabilities": report.custom_capabilities.as_ref().map(|list| &list.capabilities),
-        "available_components": report.available_components.as_ref()
-            .map(|components| components.components.keys().collect::<Vec<_>>()),
+        "available_components": report.available_components.as_ref().map(|available| json!({
+            "hash": hex(&available.hash),
+            "components": components(&available.components, DEPTH_MAX),
+        })),
         "connection_settings_status": report.connection_settings_status.as_ref()
             .map(|status| json!({
                 "status": status.status().as_str_name()
@@ -190,6 +192,18 @@ fn report(report: &control::v1::AgentReport) -> Value {
             })),
         "sequence_num": report.sequence_num,
     })
+}
+
+/// A tree of components; gateways take none that is deeper than what is shown.
+fn components(list: &BTreeMap<String, ComponentDetails>, depth: usize) -> Value {
+    let component = |(name, details): (&String, &ComponentDetails)| {
+        let mut value = json!({ "metadata": attributes(&details.metadata) });
+        if depth > 0 && !details.sub_component_map.is_empty() {
+            value["components"] = components(&details.sub_component_map, depth - 1);
+        }
+        (name.clone(), value)
+    };
+    Value::Object(list.iter().map(component).collect())
 }
 
 fn files(files: &BTreeMap<String, AgentConfigFile>) -> Value {

@@ -75,6 +75,9 @@ pub mod agent_record {
         /// The agent's numbers never advance: gaps are not acted on any more.
         #[prost(bool, tag = "3")]
         pub ignores_sequence: bool,
+        /// Requests for the list of components whose hash was reported last.
+        #[prost(uint32, tag = "4")]
+        pub components_asked: u32,
     }
     /// Other live agents that used this uid.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -43,6 +43,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
             wanted: record.full_state.wanted,
             asked: record.full_state.asked,
             ignores_sequence: record.full_state.ignores_sequence,
+            components_asked: record.full_state.components_asked,
         }),
         capabilities: record.capabilities,
         reported: Some(wire::Reported {
@@ -105,6 +106,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
             wanted: full_state.wanted,
             asked: full_state.asked,
             ignores_sequence: full_state.ignores_sequence,
+            components_asked: full_state.components_asked,
         },
         capabilities: message.capabilities,
         reported: Reported {
@@ -223,14 +225,15 @@ mod tests {
         fn record()(
             reported in reported(), epoch in any::<u64>(), owner in of(any::<[u8; 16]>()),
             last in of("[a-z0-9-]{1,9}"), n in any::<u64>(), sequence_num in of(any::<u64>()),
-            full in (any::<bool>(), any::<u32>(), any::<bool>()), capabilities in any::<u64>(),
+            full in (any::<bool>(), any::<u32>(), any::<bool>(), any::<u32>()),
+            capabilities in any::<u64>(),
             offered in of((any::<[u8; 32]>(), "[a-z]{1,9}", 1_u64..)), decision in any::<u64>(),
             delivered in of((any::<[u8; 32]>(), any::<u64>(), any::<u64>())),
             lists in (vec(any::<[u8; 32]>(), 0..4), vec(any::<[u8; 16]>(), 0..4)),
             labels in btree_map("[a-z]{1,5}", "[a-z]{0,5}", 0..3),
             polls in any::<bool>(), seen in any::<(u64, u64)>(), told in any::<u32>(),
         ) -> AgentRecord {
-            let (wanted, asked, ignores_sequence) = full;
+            let (wanted, asked, ignores_sequence, components_asked) = full;
             AgentRecord {
                 instance_uid: InstanceUid::from_bytes([7; 16]),
                 epoch,
@@ -241,7 +244,7 @@ mod tests {
                 last_gateway: last.map(|id| GatewayId::new(&id)),
                 n,
                 sequence_num,
-                full_state: FullState { wanted, asked, ignores_sequence },
+                full_state: FullState { wanted, asked, ignores_sequence, components_asked },
                 capabilities,
                 reported,
                 offered: Offered {
