@@ -68,7 +68,7 @@ pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: 
             reply
         };
         let reply = reply.unwrap_or_else(|| not_stored(&shared, &connection, &message));
-        let frame = Frame::message(shared.within_send_limit(reply));
+        let frame = Frame::message(shared.within_send_limit(&uid, reply));
         let room = shared.limits.outbox_bytes_max.saturating_mul(2);
         if connection.send(frame, room) == Err(NotTaken::Full) {
             tracing::debug!(agent = %uid, "connection cut: it does not read its replies");

@@ -62,7 +62,11 @@ async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
 async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
     let bytes = Frame::message_bytes(&ask.message, true);
     if bytes > shared.limits.send_bytes_max {
-        shared.discarded(bytes);
+        for target in &ask.targets {
+            if let Ok(uid) = InstanceUid::try_from(&target.instance_uid[..]) {
+                shared.discarded(&uid, bytes);
+            }
+        }
         let outcomes = vec![Outcome::Unspecified.into(); ask.targets.len()];
         return Delivered { outcomes };
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Clock, GatewayId, Random, SessionId};
+use opamp::InstanceUid;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -126,19 +127,19 @@ impl Shared {
     }
 
     /// What may be sent of a reply: itself, or a short one if it exceeds the limit.
-    pub(crate) fn within_send_limit(&self, reply: Bytes) -> Bytes {
+    pub(crate) fn within_send_limit(&self, uid: &InstanceUid, reply: Bytes) -> Bytes {
         if reply.len() < self.limits.send_bytes_max {
             return reply;
         }
-        self.discarded(reply.len());
+        self.discarded(uid, reply.len());
         reply::instead_of(&reply)
     }
 
     /// A message to an agent was over the limit and is not sent.
-    pub(crate) fn discarded(&self, bytes: usize) {
+    pub(crate) fn discarded(&self, uid: &InstanceUid, bytes: usize) {
         metrics::counter!("muster_gateway_oversize_discarded_total").increment(1);
         let limit = self.limits.send_bytes_max;
-        tracing::warn!(bytes, limit, "message to an agent exceeds the limit and is not sent");
+        tracing::warn!(agent = %uid, bytes, limit, "message exceeds the limit and is not sent");
     }
 
     /// A session ended: its agent is held no more, and a worker is to know.

@@ -2,6 +2,7 @@
 //! a whole. Nothing is started here, and nothing here asks the network.
 
 mod explain;
+mod protocol;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,24 @@ pub(crate) struct Layer {
     /// Where health and metrics are served [default: 127.0.0.1:4322]
     #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_OPS_LISTEN")]
     pub(crate) ops_listen: Option<SocketAddr>,
+    /// Largest message taken from an agent, inflated [default: 67108864]
+    #[arg(long, value_name = "BYTES", env = "MUSTER_OPAMP_MESSAGE_MAX_BYTES")]
+    pub(crate) opamp_message_max_bytes: Option<u64>,
+    /// Largest message sent to an agent; larger configs are refused [default: 67108864]
+    #[arg(long, value_name = "BYTES", env = "MUSTER_OPAMP_REPLY_MAX_BYTES")]
+    pub(crate) opamp_reply_max_bytes: Option<u64>,
+    /// Memory for messages from agents; beyond it they are told to come back [default: 536870912]
+    #[arg(long, value_name = "BYTES", env = "MUSTER_OPAMP_MEMORY_MAX_BYTES")]
+    pub(crate) opamp_memory_max_bytes: Option<u64>,
+    /// WebSockets held at once; beyond it handshakes get 503 [default: 100000]
+    #[arg(long, value_name = "N", env = "MUSTER_OPAMP_CONNECTIONS_MAX")]
+    pub(crate) opamp_connections_max: Option<u64>,
+    /// Ping a WebSocket after so long a silence [default: 30s]
+    #[arg(long, value_name = "TIME", env = "MUSTER_OPAMP_PING_AFTER")]
+    pub(crate) opamp_ping_after: Option<String>,
+    /// Show a polling agent as disconnected after so long without a poll [default: 90s]
+    #[arg(long, value_name = "TIME", env = "MUSTER_POLL_LEASE")]
+    pub(crate) poll_lease: Option<String>,
     /// NATS that joins the processes of a cluster, as nats://HOST:PORT
     #[arg(long, value_name = "URL", env = "MUSTER_BUS", hide_env_values = true)]
     pub(crate) bus: Option<String>,
@@ -148,6 +167,12 @@ impl Layer {
             opamp_listen: self.opamp_listen.or(below.opamp_listen),
             control_listen: self.control_listen.or(below.control_listen),
             ops_listen: self.ops_listen.or(below.ops_listen),
+            opamp_message_max_bytes: self.opamp_message_max_bytes.or(below.opamp_message_max_bytes),
+            opamp_reply_max_bytes: self.opamp_reply_max_bytes.or(below.opamp_reply_max_bytes),
+            opamp_memory_max_bytes: self.opamp_memory_max_bytes.or(below.opamp_memory_max_bytes),
+            opamp_connections_max: self.opamp_connections_max.or(below.opamp_connections_max),
+            opamp_ping_after: self.opamp_ping_after.or(below.opamp_ping_after),
+            poll_lease: self.poll_lease.or(below.poll_lease),
             bus: self.bus.or(below.bus),
             bus_replicas: self.bus_replicas.or(below.bus_replicas),
             store: self.store.or(below.store),

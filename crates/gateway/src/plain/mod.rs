@@ -49,7 +49,10 @@ pub(crate) async fn exchange(
     let span = tracing::info_span!("report", agent = %incoming.uid, gateway = %shared.id);
     let answer = ask(shared, peer, &incoming).instrument(span).await;
     match answer {
-        Some(message) => respond(StatusCode::OK, shared.within_send_limit(message), gzip).await,
+        Some(message) => {
+            let message = shared.within_send_limit(&incoming.uid, message);
+            respond(StatusCode::OK, message, gzip).await
+        }
         None => {
             let reply = shared.unavailable(incoming.reply_uid());
             let response = respond(StatusCode::SERVICE_UNAVAILABLE, reply, gzip).await;

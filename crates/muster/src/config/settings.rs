@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::protocol::Protocol;
 use super::{Layer, LogFormat, Role};
 use crate::exit::Failure;
 
@@ -16,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) opamp_listen: SocketAddr,
     pub(crate) control_listen: SocketAddr,
     pub(crate) ops_listen: SocketAddr,
+    pub(crate) protocol: Protocol,
     pub(crate) cluster: Cluster,
     /// Copies of the event log.
     pub(crate) bus_replicas: usize,
@@ -53,12 +55,14 @@ const OPS_PORT: u16 = 4322;
 impl Settings {
     pub(super) fn check(layer: Layer) -> anyhow::Result<Self> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let protocol = Protocol::check(&layer)?;
         let settings = Self {
             roles: Roles::of(&layer.role),
             data_dir: layer.data_dir.unwrap_or_else(|| "muster-data".into()),
             opamp_listen: layer.opamp_listen.unwrap_or(local(OPAMP_PORT)),
             control_listen: layer.control_listen.unwrap_or(local(CONTROL_PORT)),
             ops_listen: layer.ops_listen.unwrap_or(local(OPS_PORT)),
+            protocol,
             cluster: Cluster {
                 bus: url("bus", layer.bus, &["nats://", "tls://"])?,
                 store: url("store", layer.store, &["redis://"])?,

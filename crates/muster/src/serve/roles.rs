@@ -36,8 +36,11 @@ pub(super) fn start(
     }
     if let Some(listener) = listeners.control {
         let stores = backends.stores()?;
+        let forget_after = settings.forget_after;
+        let mut config = control::Config { forget_after, ..Default::default() };
+        settings.protocol.apply_to_control(&mut config.limits);
         let control = Arc::new(control::Control::new(
-            control::Config { forget_after: settings.forget_after, ..Default::default() },
+            config,
             backends.bus.clone(),
             stores.records.clone(),
             stores.ledger.clone(),
@@ -53,6 +56,7 @@ pub(super) fn start(
         let id = settings.gateway_id.as_deref().context("a gateway has a name")?;
         let mut config = gateway::Config::new(GatewayId::new(id));
         config.limits.drain_deadline = limits::GATEWAY_DRAIN;
+        settings.protocol.apply_to_gateway(&mut config.limits);
         let gateway = Arc::new(Gateway::new(
             config,
             backends.bus.clone(),
