@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use fleet::Fleet;
+use cases::Case;
+use fleet::{Fleet, Form};
 
 /// How long a case may take before it counts as stuck.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
@@ -34,16 +35,16 @@ fn main() {
     let mut trials = vec![Trial::test("docs_conformance_md_is_current", || {
         table::check().map_err(Failed::from)
     })];
-    let wanted = |shape: &str| {
-        let runs =
-            |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter));
-        !arguments.list && cases::ALL.iter().any(|case| runs(&format!("{shape}::{}", case.name)))
-    };
-    for shape in ["embedded", "cluster"] {
-        let fleet = if wanted(shape) { runtime.block_on(Fleet::start(shape)) } else { None };
-        for case in cases::ALL {
+    for form in Form::ALL {
+        let name = |case: &Case| format!("{}::{}", form.name(), case.name);
+        let cases: Vec<&Case> = cases::ALL.iter().filter(|case| case.runs_on(form)).collect();
+        let asked =
+            |name: String| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter));
+        let wanted = !arguments.list && cases.iter().any(|case| asked(name(case)));
+        let fleet = if wanted { runtime.block_on(Fleet::shared(form)) } else { None };
+        for case in cases {
             let (runtime, fleet) = (runtime.clone(), fleet.clone());
-            trials.push(Trial::test(format!("{shape}::{}", case.name), move || {
+            trials.push(Trial::test(name(case), move || {
                 let fleet = fleet.ok_or("the fleet is not there")?;
                 let run = async { tokio::time::timeout(CASE_LIMIT, (case.run)(fleet)).await };
                 runtime.block_on(run).map_err(|_| Failed::from("stuck"))

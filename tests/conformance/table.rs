@@ -3,8 +3,23 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::cases::ALL;
+use crate::cases::{ALL, Case};
 use crate::rows::ROWS;
+
+const HEAD: &str = "\
+# Conformance
+
+Every rule of OpAMP for a server, and the tests that hold Muster to it. Unless it says otherwise, a
+test runs on both forms: one process without services, and a cluster on NATS and Redis in which
+every connection and every poll goes to another gateway. Made by `cargo xtask conformance` from
+`tests/conformance/`.
+
+MUST, SHOULD and MAY are the specification's words for the server, `stated` is in its prose,
+`advice` is not in it but what real clients call for. A rule without a test here may be kept all the
+same, or belong to something Muster does not do yet (packages, connection settings, credentials,
+commands). The few that are open elsewhere are explained in
+[0014](adr/0014-rules-without-a-test.md).
+";
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance.md")
@@ -31,29 +46,26 @@ pub(crate) fn check() -> Result<(), String> {
 
 fn text() -> String {
     let tested = ROWS.iter().filter(|(id, ..)| !cases_of(id).is_empty()).count();
-    let mut text = format!(
-        "# Conformance\n\nEvery rule of OpAMP for a server, and the tests that hold Muster to it. \
-         Each test runs on both forms:\none process without services, and a cluster on NATS and \
-         Redis in which every connection and every poll\ngoes to another gateway. Made by `cargo \
-         xtask conformance` from `tests/conformance/`.\n\nMUST, SHOULD and MAY are the \
-         specification's words for the server, `stated` is in its prose, `advice` is\nnot in it \
-         but what real clients call for. A rule without a test here may be kept all the same, or \
-         belong\nto something Muster does not do yet (packages, connection settings, \
-         credentials, commands).\n\n{tested} of {} rules have a test; {} tests.\n\n\
-         | rule | level | what | tests |\n|---|---|---|---|\n",
-        ROWS.len(),
-        ALL.len(),
-    );
+    let (rows, tests) = (ROWS.len(), ALL.len());
+    let mut text = format!("{HEAD}\n{tested} of {rows} rules have a test; {tests} tests.\n\n");
+    text.push_str("| rule | level | what | tests |\n|---|---|---|---|\n");
     for (id, level, what) in ROWS {
         let tests = match cases_of(id) {
             tests if tests.is_empty() => "–".to_owned(),
-            tests => tests.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" "),
+            tests => tests.into_iter().map(shown).collect::<Vec<_>>().join(" "),
         };
         writeln!(text, "| {id} | {level} | {what} | {tests} |").expect("a String grows");
     }
     text
 }
 
-fn cases_of(row: &str) -> Vec<&'static str> {
-    ALL.iter().filter(|case| case.rows.contains(&row)).map(|case| case.name).collect()
+fn cases_of(row: &str) -> Vec<&'static Case> {
+    ALL.iter().filter(|case| case.rows.contains(&row)).collect()
+}
+
+fn shown(case: &Case) -> String {
+    match case.only {
+        [form] => format!("`{}` ({} only)", case.name, form.name()),
+        _ => format!("`{}`", case.name),
+    }
 }

@@ -66,3 +66,48 @@ pub(crate) async fn cap_08_zero_means_unchanged(fleet: &Fleet) {
     let zero = AgentToServer { capabilities: 0, ..bare(uid, 1) };
     assert_eq!(offered(&fleet.poll(&zero).await), Some(&hash[..]));
 }
+
+pub(crate) async fn cap_07_only_what_is_there_is_declared(fleet: &Fleet) {
+    let declared = fleet.poll(&full(fleet.uid(), 0, "none")).await.capabilities;
+    use ServerCapabilities as Bit;
+    for absent in
+        [Bit::OffersPackages, Bit::OffersConnectionSettings, Bit::AcceptsConnectionSettingsRequest]
+    {
+        assert_eq!(declared & absent as u64, 0, "{absent:?}");
+    }
+    // What it says it takes, it keeps.
+    assert_ne!(declared & Bit::AcceptsPackagesStatus as u64, 0);
+    let uid = fleet.uid();
+    let packages = PackageStatuses { error_message: "kept".to_owned(), ..Default::default() };
+    let message =
+        AgentToServer { package_statuses: Some(packages.clone()), ..full(uid, 0, "none") };
+    fleet.poll(&message).await;
+    let agent = fleet.until(uid, |_| true).await;
+    assert_eq!(agent.report.unwrap().package_statuses, Some(packages));
+}
+
+pub(crate) async fn evo_02_no_bit_of_later_versions_is_set(fleet: &Fleet) {
+    let (uid, mut socket) = (fleet.uid(), fleet.connect().await);
+    // A gap, a list of components, a request for a uid: every flag there is.
+    let components = Some(AvailableComponents { hash: vec![1], ..Default::default() });
+    let bit = AgentCapabilities::ReportsAvailableComponents as u64;
+    let asks = AgentToServerFlags::RequestInstanceUid as u64;
+    for (message, flags) in [
+        (full(uid, 0, "none"), 0),
+        (bare(uid, 7), FULL),
+        (
+            AgentToServer {
+                available_components: components,
+                capabilities: CAPABILITIES | bit,
+                ..full(uid, 8, "none")
+            },
+            2,
+        ),
+        (AgentToServer { flags: asks, ..full(fleet.uid(), 0, "none") }, FULL),
+    ] {
+        socket.send(&message).await.unwrap();
+        let reply = socket.receive(PATIENCE).await.unwrap();
+        assert_eq!(reply.flags, flags);
+        assert_eq!(reply.capabilities & !0x7f, 0);
+    }
+}

@@ -105,9 +105,40 @@ pub(crate) async fn cfg_09_who_reports_nothing_is_told_once(fleet: &Fleet) {
     assert_eq!(offered(&socket.receive(PATIENCE).await.unwrap()), Some(&hash[..]), "a new session");
 }
 
-pub(crate) async fn cfg_11_nothing_assigned_offers_nothing(fleet: &Fleet) {
+pub(crate) async fn cfg_11_nothing_assigned_is_not_an_empty_config(fleet: &Fleet) {
     let uid = fleet.uid();
     assert_eq!(offered(&fleet.poll(&full(uid, 0, "cfg-11-nobody")).await), None);
     let agent = fleet.until(uid, |_| true).await;
     assert_eq!(agent.config.unwrap().status(), ConfigStatus::Unassigned);
+    let case = "cfg-11-empty";
+    let hash = fleet.apply_files(case, Vec::new()).await;
+    fleet.assign(case, case).await;
+    let told = fleet.uid();
+    fleet.poll(&full(told, 0, case)).await;
+    fleet.until(told, |agent| agent.config.as_ref().unwrap().offered_hash == hash).await;
+    let new = fleet.poll(&full(fleet.uid(), 0, case)).await.remote_config.expect("an offer");
+    assert_eq!((new.config_hash, new.config), (hash, Some(AgentConfigMap::default())));
+}
+
+pub(crate) async fn cfg_10_an_ignored_offer_is_not_repeated(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "cfg-10");
+    let hash = fleet.give(case, b"a: 1").await;
+    let mut socket = fleet.connect().await;
+    socket.send(&full(uid, 0, case)).await.unwrap();
+    assert_eq!(offered(&socket.receive(PATIENCE).await.unwrap()), Some(&hash[..]));
+    for seq in 1..8 {
+        let status = seq.to_string();
+        let health = Some(ComponentHealth { status, ..Default::default() });
+        socket.send(&AgentToServer { health, ..bare(uid, seq) }).await.unwrap();
+        assert_eq!(offered(&socket.receive(PATIENCE).await.unwrap()), None, "message {seq}");
+    }
+    let polls = fleet.uid();
+    assert_eq!(offered(&fleet.poll(&full(polls, 0, case)).await), Some(&hash[..]));
+    for seq in 1..8 {
+        assert_eq!(offered(&fleet.poll(&bare(polls, seq)).await), None, "poll {seq}");
+    }
+    for uid in [uid, polls] {
+        let config = fleet.until(uid, |_| true).await.config.unwrap();
+        assert_eq!((config.status(), config.offered_hash), (ConfigStatus::Pending, hash.clone()));
+    }
 }

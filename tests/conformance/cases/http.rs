@@ -135,3 +135,33 @@ pub(crate) async fn http_14_unknown_or_corrupt_encoding(fleet: &Fleet) {
     let answer = fleet.post(&[("content-encoding", "gzip")], body).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
+
+pub(crate) async fn http_13_two_polls_at_once_are_both_answered(fleet: &Fleet) {
+    let uid = fleet.uid();
+    fleet.poll(&full(uid, 0, "none")).await;
+    for seq in (1..20).step_by(2) {
+        let (one, two) = (bare(uid, seq), bare(uid, seq + 1));
+        let (one, two) = tokio::join!(fleet.poll(&one), fleet.poll(&two));
+        for reply in [one, two] {
+            assert_eq!(
+                (&reply.instance_uid[..], reply.error_response),
+                (&uid.as_bytes()[..], None)
+            );
+        }
+    }
+    fleet.until(uid, |agent| agent.report.as_ref().unwrap().sequence_num.is_some()).await;
+}
+
+pub(crate) async fn http_15_no_poll_is_held_back(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "http-15");
+    let prompt = async |message: AgentToServer| {
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(3), fleet.poll(&message));
+        answer.await.expect("no waiting for something to say")
+    };
+    let reply = prompt(full(uid, 0, case)).await;
+    assert_eq!(offered(&reply), None, "there is nothing to say");
+    prompt(bare(uid, 1)).await;
+    let hash = fleet.give(case, b"a: 1").await;
+    fleet.until(uid, |agent| agent.config.as_ref().unwrap().offered_hash == hash).await;
+    assert_eq!(offered(&prompt(bare(uid, 2)).await), Some(&hash[..]));
+}

@@ -67,3 +67,58 @@ pub(crate) async fn life_08_the_last_message_before_a_close_counts(fleet: &Fleet
     assert_eq!(socket.closed(PATIENCE).await.unwrap(), Some(1000));
     fleet.until(uid, |agent| agent.health.as_ref().unwrap().status == "last words").await;
 }
+
+pub(crate) async fn life_05_a_first_message_may_say_nothing(fleet: &Fleet) {
+    let uid = fleet.uid();
+    let mut socket = fleet.connect().await;
+    socket.send(&bare(uid, 0)).await.unwrap();
+    let reply = socket.receive(PATIENCE).await.unwrap();
+    assert_eq!((reply.flags, reply.error_response), (FULL, None), "asked, not refused");
+    socket.send(&full(uid, 1, "none")).await.unwrap();
+    assert_eq!(socket.receive(PATIENCE).await.unwrap().flags, 0);
+    socket.close().await.unwrap();
+    let mut socket = fleet.connect().await;
+    socket.send(&bare(uid, 2)).await.unwrap();
+    assert_eq!(socket.receive(PATIENCE).await.unwrap().flags, 0, "known by now");
+}
+
+pub(crate) async fn life_07_a_drain_costs_no_full_state(shared: &Fleet) {
+    let mut fleet = shared.own(&[]).await;
+    // As many on each gateway; the first gateway is to go.
+    let mut agents = Vec::new();
+    for _ in 0..5 * fleet.gateways() {
+        let (uid, mut socket) = (fleet.uid(), fleet.connect().await);
+        for seq in 0..3 {
+            let message = if seq == 0 { full(uid, 0, "none") } else { bare(uid, seq) };
+            socket.send(&message).await.unwrap();
+            assert_eq!(socket.receive(PATIENCE).await.unwrap().flags, 0);
+        }
+        agents.push((uid, socket));
+    }
+    let mut gone = fleet.remove_gateway();
+    let stays = fleet.gateways();
+    let ended = tokio::task::spawn_blocking(move || gone.terminate());
+    let step = stays + 1;
+    let mut sent_away = Vec::new();
+    for (index, (uid, mut socket)) in agents.into_iter().enumerate() {
+        if index % step == 0 {
+            assert_eq!(socket.closed(PATIENCE).await.unwrap(), Some(1001), "{uid}");
+            let mut answer = Vec::new();
+            ws::close(&mut answer, Some(1001), "", Some([1, 2, 3, 4]));
+            // The server may have gone already.
+            let _ = socket.send_raw(&answer).await;
+            sent_away.push(uid);
+        }
+    }
+    assert_eq!(sent_away.len(), 5);
+    assert!(ended.await.unwrap().unwrap().success());
+    if stays == 0 {
+        fleet.restart(&[]).await;
+    }
+    for uid in sent_away {
+        let mut socket = fleet.connect().await;
+        socket.send(&bare(uid, 3)).await.unwrap();
+        let reply = socket.receive(PATIENCE).await.unwrap();
+        assert_eq!((reply.flags, reply.agent_identification), (0, None), "{uid}");
+    }
+}

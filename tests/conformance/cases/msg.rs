@@ -117,17 +117,6 @@ pub(crate) async fn err_11_statuses_of_bad_posts(fleet: &Fleet) {
     assert!(!error.error_response.unwrap().error_message.is_empty());
 }
 
-pub(crate) async fn evo_01_unknown_fields_are_ignored(fleet: &Fleet) {
-    let uid = fleet.uid();
-    let mut bytes = full(uid, 0, "none").encode_to_vec();
-    // Field 99, a varint.
-    bytes.extend([0x98, 0x06, 7]);
-    let answer = fleet.post(&[], bytes).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(ServerToAgent::decode(answer.body).unwrap().error_response, None);
-    fleet.until(uid, |_| true).await;
-}
-
 pub(crate) async fn cust_05_an_unknown_custom_message_is_acknowledged(fleet: &Fleet) {
     let custom_message = Some(CustomMessage {
         capability: "org.example.unheard".to_owned(),
@@ -136,4 +125,32 @@ pub(crate) async fn cust_05_an_unknown_custom_message_is_acknowledged(fleet: &Fl
     });
     let message = AgentToServer { custom_message, ..full(fleet.uid(), 0, "none") };
     assert_eq!(fleet.poll(&message).await.error_response, None);
+}
+
+pub(crate) async fn msg_09_the_same_message_may_get_another_answer_later(fleet: &Fleet) {
+    let (uid, case) = (fleet.uid(), "msg-09");
+    let message = full(uid, 0, case);
+    assert_eq!(offered(&fleet.poll(&message).await), None);
+    for body in ["a: 1", "a: 2"] {
+        let hash = fleet.give(case, body.as_bytes()).await;
+        assert_eq!(offered(&fleet.poll(&message).await), Some(&hash[..]), "{body}");
+    }
+}
+
+pub(crate) async fn err_03_no_error_without_a_question(fleet: &Fleet) {
+    let (uid, mut socket) = (fleet.uid(), fleet.connect().await);
+    socket.send(&full(uid, 0, "none")).await.unwrap();
+    socket.receive(PATIENCE).await.unwrap();
+    for seq in 1..6 {
+        // One message, one answer: the malformed one gets the error, nothing comes after it.
+        let bad = AgentToServer { instance_uid: vec![1; 15], ..bare(uid, seq) };
+        socket.send(&bad).await.unwrap();
+        let bad_request = Some(ServerErrorResponseType::BadRequest);
+        assert_eq!(error_type(&socket.receive(PATIENCE).await.unwrap()), bad_request);
+        socket.send(&bare(uid, seq)).await.unwrap();
+        let reply = socket.receive(PATIENCE).await.unwrap();
+        assert_eq!((reply.error_response, reply.flags), (None, 0), "nor does it move the number");
+    }
+    let quiet = socket.receive(std::time::Duration::from_millis(300)).await;
+    assert!(matches!(quiet, Err(agent::Error::TimedOut(_))), "{quiet:?}");
 }

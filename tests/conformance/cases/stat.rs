@@ -108,3 +108,24 @@ pub(crate) async fn stat_09_absurd_messages_are_refused(fleet: &Fleet) {
     socket.send(&full(fleet.uid(), 0, "none")).await.unwrap();
     assert_eq!(error_type(&socket.receive(PATIENCE).await.unwrap()), None, "the socket goes on");
 }
+
+pub(crate) async fn stat_06_effective_config_is_not_waited_for(fleet: &Fleet) {
+    let uid = fleet.uid();
+    let silent = CAPABILITIES & !(AgentCapabilities::ReportsEffectiveConfig as u64);
+    let without =
+        |message| AgentToServer { capabilities: silent, effective_config: None, ..message };
+    assert_eq!(fleet.poll(&without(full(uid, 0, "none"))).await.flags, 0);
+    assert_eq!(fleet.poll(&without(bare(uid, 1))).await.flags, 0);
+    // A gap asks once; the answer without it is whole.
+    assert_eq!(fleet.poll(&without(bare(uid, 5))).await.flags, FULL);
+    assert_eq!(fleet.poll(&without(full(uid, 6, "none"))).await.flags, 0);
+    assert_eq!(fleet.poll(&without(bare(uid, 7))).await.flags, 0);
+    // Sent all the same, it is taken.
+    let file = AgentConfigFile { body: "b: 2".into(), ..Default::default() };
+    let config_map = Some(AgentConfigMap { config_map: [(String::new(), file)].into() });
+    let effective_config = Some(EffectiveConfig { config_map });
+    let sent = AgentToServer { effective_config: effective_config.clone(), ..bare(uid, 8) };
+    assert_eq!(fleet.poll(&AgentToServer { capabilities: silent, ..sent }).await.flags, 0);
+    let agent = fleet.until(uid, |_| true).await;
+    assert_eq!(agent.report.unwrap().effective_config, effective_config);
+}

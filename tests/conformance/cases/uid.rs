@@ -51,3 +51,59 @@ pub(crate) async fn uid_06_the_second_of_two_live_agents_gets_another(fleet: &Fl
     first.send(&bare(uid, 1)).await.unwrap();
     assert_eq!(first.receive(PATIENCE).await.unwrap().flags, 0, "the first one goes on");
 }
+
+pub(crate) async fn uid_05_an_agent_goes_on_under_its_new_uid(fleet: &Fleet) {
+    let temporary = fleet.uid();
+    let flags = AgentToServerFlags::RequestInstanceUid as u64;
+    let mut socket = fleet.connect().await;
+    socket.send(&AgentToServer { flags, ..full(temporary, 0, "none") }).await.unwrap();
+    let reply = socket.receive(PATIENCE).await.unwrap();
+    assert_eq!(reply.flags, FULL, "so that it speaks under its new uid at once");
+    let given = reply.agent_identification.unwrap().new_instance_uid;
+    let given = opamp::InstanceUid::try_from(&given[..]).unwrap();
+    // One message was on its way already. Numbers go on.
+    socket.send(&bare(temporary, 1)).await.unwrap();
+    assert_eq!(socket.receive(PATIENCE).await.unwrap().error_response, None);
+    for seq in 2..5 {
+        let message = if seq == 2 { full(given, seq, "none") } else { bare(given, seq) };
+        socket.send(&message).await.unwrap();
+        let reply = socket.receive(PATIENCE).await.unwrap();
+        assert_eq!((&reply.instance_uid[..], reply.flags), (&given.as_bytes()[..], 0));
+        assert_eq!((reply.agent_identification, reply.error_response), (None, None));
+    }
+    use control::v1::ConnectionStatus::Connected;
+    fleet.until(given, |agent| agent.status() == Connected).await;
+}
+
+pub(crate) async fn uid_09_no_uid_is_given_twice(fleet: &Fleet) {
+    let flags = AgentToServerFlags::RequestInstanceUid as u64;
+    // Everybody starts from the same temporary uid, or from none at all.
+    let temporary = fleet.uid();
+    let mut given = std::collections::BTreeSet::new();
+    for turn in 0..20 {
+        let mut message = AgentToServer { flags, ..full(temporary, 0, "none") };
+        if turn % 2 == 0 {
+            message.instance_uid.clear();
+        }
+        let reply = fleet.poll(&message).await;
+        let new = reply.agent_identification.expect("a uid").new_instance_uid;
+        assert_ne!(new, [0; 16]);
+        assert!(given.insert(new), "given twice");
+    }
+    assert!(fleet.agent(temporary).await.is_none());
+}
+
+pub(crate) async fn uid_10_uids_are_shown_as_text(fleet: &Fleet) {
+    let uid = fleet.uid();
+    fleet.poll(&full(uid, 0, "none")).await;
+    let agent = fleet.until(uid, |_| true).await;
+    let hex: String = uid.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    let text = parts.join("-");
+    assert_eq!((agent.instance_uid, &agent.name), (text.clone(), &format!("agents/{text}")));
+    assert_eq!(fleet.agent_named(&format!("agents/{text}")).await.unwrap().name, agent.name);
+    let unknown = fleet.agent_named(&format!("agents/{}", fleet.uid())).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    let nonsense = fleet.agent_named("agents/nonsense").await.unwrap_err();
+    assert_eq!(nonsense.code(), tonic::Code::InvalidArgument);
+}
