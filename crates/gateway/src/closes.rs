@@ -1,11 +1,12 @@
 //! Telling the workers which sessions ended, a few at a time, so that a broken load balancer does
 //! not become a storm.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bus::Subject;
 use bus::v1::Close;
+use opamp::InstanceUid;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +22,21 @@ const IN_FLIGHT_MAX: usize = 64;
 pub(crate) struct Closes {
     queue: Mutex<VecDeque<Ended>>,
     queued: Notify,
+    /// Those in the queue and those being told, by agent and epoch.
+    untold: Mutex<BTreeSet<(InstanceUid, u64)>>,
+    told: Notify,
     max: usize,
 }
 
 impl Closes {
     pub(crate) fn new(max: usize) -> Self {
-        Self { queue: Mutex::default(), queued: Notify::new(), max }
+        Self {
+            queue: Mutex::default(),
+            queued: Notify::new(),
+            untold: Mutex::default(),
+            told: Notify::new(),
+            max,
+        }
     }
 
     /// Queues one. Beyond the bound it is dropped: the agent's next session supersedes it.
@@ -36,9 +46,33 @@ impl Closes {
             metrics::counter!("muster_gateway_closes_dropped_total").increment(1);
             return;
         }
+        self.untold().insert((ended.uid, ended.epoch));
         queue.push_back(ended);
         drop(queue);
         self.queued.notify_one();
+    }
+
+    /// Waits until nobody is left to be told that a session ended. Who claims its agent then finds
+    /// the last number answered in the record.
+    pub(crate) async fn until_told(&self, uid: InstanceUid, epoch: u64) {
+        loop {
+            let mut told = std::pin::pin!(self.told.notified());
+            // From here on no wake-up is missed.
+            told.as_mut().enable();
+            if !self.untold().contains(&(uid, epoch)) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn is_told(&self, ended: &Ended) {
+        self.untold().remove(&(ended.uid, ended.epoch));
+        self.told.notify_waiters();
+    }
+
+    fn untold(&self) -> MutexGuard<'_, BTreeSet<(InstanceUid, u64)>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pop(&self) -> Option<Ended> {
@@ -58,7 +92,11 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         while telling.len() < IN_FLIGHT_MAX
             && let Some(ended) = shared.closes.pop()
         {
-            telling.spawn(tell(shared.clone(), ended));
+            let shared = shared.clone();
+            telling.spawn(async move {
+                tell(&shared, &ended).await;
+                shared.closes.is_told(&ended);
+            });
         }
         if telling.is_empty() && stop.is_cancelled() {
             return;
@@ -72,7 +110,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-async fn tell(shared: Arc<Shared>, ended: Ended) {
+async fn tell(shared: &Shared, ended: &Ended) {
     let close = Close {
         gateway_id: shared.id.to_string(),
         session_id: ended.session.0.to_vec().into(),

@@ -109,15 +109,22 @@ async fn settle(mut stub: Stub, deadline: Instant) -> Outcome {
     }
 }
 
+/// Whether a session's agent is there. One whose session has just ended is not, and the asker is
+/// told so once the record shows it.
 async fn probe(shared: &Shared, ask: &Probe) -> bool {
-    let holder = InstanceUid::try_from(&ask.instance_uid[..])
-        .ok()
-        .and_then(|uid| shared.index.get(&uid))
-        .filter(|holder| holder.epoch == ask.epoch);
-    match holder {
-        Some(holder) => answers_ping(shared, &holder.connection).await,
-        None => false,
+    let Ok(uid) = InstanceUid::try_from(&ask.instance_uid[..]) else {
+        return false;
+    };
+    let deadline = Instant::now() + shared.limits.probe_deadline;
+    let holder = shared.index.get(&uid).filter(|holder| holder.epoch == ask.epoch);
+    if let Some(holder) = holder
+        && answers_ping(shared, &holder.connection).await
+    {
+        return true;
     }
+    // Untold for that long, it may cost a full report.
+    let _ = timeout_at(deadline, shared.closes.until_told(uid, ask.epoch)).await;
+    false
 }
 
 async fn answers_ping(shared: &Shared, connection: &Connection) -> bool {

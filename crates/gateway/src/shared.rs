@@ -144,8 +144,10 @@ impl Shared {
 
     /// A session ended: its agent is held no more, and a worker is to know.
     pub(crate) fn ended(&self, ended: Ended) {
-        self.index.release(&ended.uid, ended.epoch);
+        let (uid, epoch) = (ended.uid, ended.epoch);
+        // In this order: who is asked about the session knows of it, or knows that it ended.
         self.closes.push(ended);
+        self.index.release(&uid, epoch);
     }
 
     /// The bus is there.

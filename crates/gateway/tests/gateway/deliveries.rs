@@ -131,6 +131,17 @@ async fn a_probe_is_answered_by_the_peer_s_pong_alone() {
 }
 
 #[tokio::test]
+async fn a_probe_is_answered_once_the_end_of_its_session_is_stored() {
+    let field = Field::start().await;
+    let agent = Agent::claimed(field.address, 1).await;
+    field.seen.delay(Duration::from_millis(300));
+    drop(agent);
+    until("the end is told", || !field.seen.closes().is_empty()).await;
+    assert!(!alive(&field, 1, 1).await);
+    assert_eq!(field.seen.closes_answered(), 1, "who claims it now finds its last number");
+}
+
+#[tokio::test]
 async fn a_superseded_session_ends_without_a_close_and_a_zombie_s_socket_too() {
     let field = Field::with(|limits| limits.probe_deadline = Duration::from_millis(100)).await;
     let mut zombie = Agent::claimed(field.address, 1).await;

@@ -39,6 +39,7 @@ pub(crate) struct Field {
 pub(crate) struct Seen {
     reports: Mutex<Vec<(Report, AgentToServer)>>,
     closes: Mutex<Vec<Close>>,
+    closes_answered: Mutex<usize>,
     presence: Mutex<Vec<Presence>>,
     epochs: Mutex<BTreeMap<Vec<u8>, u64>>,
     answer: Mutex<Option<Arc<Answer>>>,
@@ -107,6 +108,9 @@ impl Field {
             while let Some(received) = closes.next().await {
                 let (close, responder) = received.split();
                 lock(&seen.closes).push(close);
+                let delay = *lock(&seen.delay);
+                tokio::time::sleep(delay).await;
+                *lock(&seen.closes_answered) += 1;
                 responder.send(&CloseReply {}).await;
             }
         });
@@ -139,6 +143,7 @@ impl Seen {
         Self {
             reports: Mutex::default(),
             closes: Mutex::default(),
+            closes_answered: Mutex::default(),
             presence: Mutex::default(),
             epochs: Mutex::default(),
             answer: Mutex::default(),
@@ -188,6 +193,10 @@ impl Seen {
 
     pub(crate) fn closes(&self) -> Vec<Close> {
         lock(&self.closes).clone()
+    }
+
+    pub(crate) fn closes_answered(&self) -> usize {
+        *lock(&self.closes_answered)
     }
 
     pub(crate) fn presence(&self) -> Vec<Presence> {
