@@ -24,6 +24,8 @@ struct State {
     processes: BTreeMap<String, Heard<v1::Status>>,
     /// Sessions by gateway: gateways say them more often than the rest.
     gateways: BTreeMap<String, Heard<u64>>,
+    /// Gateways that said goodbye: their last sign of life may come after it.
+    gone: BTreeMap<String, Heard<()>>,
 }
 
 /// What was said, and when by our own clock.
@@ -79,8 +81,11 @@ impl Processes {
         if status.ended {
             state.processes.remove(&status.process_id);
             state.gateways.remove(&status.gateway_id);
+            state.gone.insert(status.gateway_id, Heard { said: (), at, alive: false });
+            self.forget(&mut state.gone, at);
             return;
         }
+        state.gone.remove(&status.gateway_id);
         let id = status.process_id.clone();
         state.processes.insert(id, Heard { said: status, at, alive: true });
         self.forget(&mut state.processes, at);
@@ -92,6 +97,10 @@ impl Processes {
             return;
         }
         let (mut state, at) = (self.state(), self.clock.now());
+        let gone = state.gone.get(&presence.gateway_id);
+        if gone.is_some_and(|gone| at.millis_since(gone.at) <= self.limits.gateway_lease_ms) {
+            return;
+        }
         let id = presence.gateway_id.clone();
         state.gateways.insert(id, Heard { said: presence.sessions, at, alive: true });
         self.forget(&mut state.gateways, at);
@@ -185,8 +194,13 @@ mod tests {
         assert_eq!((known.gateways[0].1.said, known.process_of("g").is_some()), (7, true));
         let ended = v1::Status { gateway_id: "g".to_owned(), ended: true, ..status("a") };
         processes.told(ended);
+        // Its last sign of life may be late.
+        processes.spoke(&presence);
         let known = processes.known();
         assert!(known.processes.is_empty() && known.gateways.is_empty());
+        processes.told(v1::Status { gateway_id: "g".to_owned(), ..status("b") });
+        processes.spoke(&presence);
+        assert_eq!(processes.known().gateways.len(), 1, "another one by that name");
     }
 
     #[test]

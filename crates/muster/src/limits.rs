@@ -17,8 +17,8 @@ pub(crate) const BACKENDS_START: Duration = Duration::from_secs(30);
 pub(crate) const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How often a process says that it is there: several times within what control waits for it.
 pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(3);
-/// How long saying so may take, also at the very end.
-pub(crate) const STATUS_PUBLISH: Duration = Duration::from_millis(500);
+/// How long saying so may take; twice that, at the very end, stays within the runtime's second.
+pub(crate) const STATUS_PUBLISH: Duration = Duration::from_millis(400);
 /// How long spans that are not yet exported may hold up the end.
 pub(crate) const SPANS_FLUSH: Duration = Duration::from_secs(3);
 /// How long one call of the command line may take, unless told otherwise.

@@ -38,6 +38,8 @@ impl Beacon {
             () = speak => unreachable!("a beacon has no end of its own"),
         }
         self.say(Status { ended: true, ..self.status() }).await;
+        // An answer means that the bus has what was sent before; an end might overtake it.
+        let _ = timeout(limits::STATUS_PUBLISH, self.bus.tail()).await;
         Ok(())
     }
 
