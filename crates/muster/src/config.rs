@@ -1,6 +1,7 @@
 //! What `muster serve` is told: flags over environment over file over defaults, then checked as
 //! a whole. Nothing is started here, and nothing here asks the network.
 
+mod doors;
 mod explain;
 mod protocol;
 mod settings;
@@ -14,10 +15,11 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+pub(crate) use doors::{Doors, Opened};
 pub(crate) use explain::{Explained, Row, explain};
 #[cfg(test)]
 use settings::Cluster;
-pub(crate) use settings::{Roles, Settings};
+pub(crate) use settings::Settings;
 
 use crate::exit::Failure;
 
@@ -44,9 +46,33 @@ pub(crate) struct Layer {
     /// Where agents connect; port 0 takes a free one [default: 127.0.0.1:4320]
     #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_OPAMP_LISTEN")]
     pub(crate) opamp_listen: Option<SocketAddr>,
+    /// Certificate chain that agents see, as PEM; read again when it changes
+    #[arg(long, value_name = "FILE", env = "MUSTER_OPAMP_TLS_CERT")]
+    pub(crate) opamp_tls_cert: Option<PathBuf>,
+    /// Its private key, as PEM
+    #[arg(long, value_name = "FILE", env = "MUSTER_OPAMP_TLS_KEY")]
+    pub(crate) opamp_tls_key: Option<PathBuf>,
+    /// Let in only agents with a certificate of these authorities (PEM)
+    #[arg(long, value_name = "FILE", env = "MUSTER_OPAMP_CLIENT_CA")]
+    pub(crate) opamp_client_ca: Option<PathBuf>,
+    /// Let in only agents with a token of this file: `NAME TOKEN` on each line
+    #[arg(long, value_name = "FILE", env = "MUSTER_AGENT_TOKEN_FILE")]
+    pub(crate) agent_token_file: Option<PathBuf>,
     /// Where operators connect (gRPC) [default: 127.0.0.1:4321]
     #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_CONTROL_LISTEN")]
     pub(crate) control_listen: Option<SocketAddr>,
+    /// Certificate chain that operators see, as PEM; read again when it changes
+    #[arg(long, value_name = "FILE", env = "MUSTER_CONTROL_TLS_CERT")]
+    pub(crate) control_tls_cert: Option<PathBuf>,
+    /// Its private key, as PEM
+    #[arg(long, value_name = "FILE", env = "MUSTER_CONTROL_TLS_KEY")]
+    pub(crate) control_tls_key: Option<PathBuf>,
+    /// Let in only operators with a certificate of these authorities (PEM)
+    #[arg(long, value_name = "FILE", env = "MUSTER_CONTROL_CLIENT_CA")]
+    pub(crate) control_client_ca: Option<PathBuf>,
+    /// Let in only operators with a token of this file: `NAME TOKEN` on each line
+    #[arg(long, value_name = "FILE", env = "MUSTER_OPERATOR_TOKEN_FILE")]
+    pub(crate) operator_token_file: Option<PathBuf>,
     /// Where health and metrics are served [default: 127.0.0.1:4322]
     #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_OPS_LISTEN")]
     pub(crate) ops_listen: Option<SocketAddr>,
@@ -84,7 +110,7 @@ pub(crate) struct Layer {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL", env = "MUSTER_ALLOW_EVICTING_LEDGER")]
     pub(crate) allow_evicting_ledger: Option<bool>,
-    /// Listen beyond this machine although there is neither TLS nor authentication
+    /// Listen beyond this machine even where TLS or tokens are missing
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL", env = "MUSTER_INSECURE_LISTEN")]
     pub(crate) insecure_listen: Option<bool>,
@@ -173,6 +199,14 @@ impl Layer {
             opamp_connections_max: self.opamp_connections_max.or(below.opamp_connections_max),
             opamp_ping_after: self.opamp_ping_after.or(below.opamp_ping_after),
             poll_lease: self.poll_lease.or(below.poll_lease),
+            opamp_tls_cert: self.opamp_tls_cert.or(below.opamp_tls_cert),
+            opamp_tls_key: self.opamp_tls_key.or(below.opamp_tls_key),
+            opamp_client_ca: self.opamp_client_ca.or(below.opamp_client_ca),
+            agent_token_file: self.agent_token_file.or(below.agent_token_file),
+            control_tls_cert: self.control_tls_cert.or(below.control_tls_cert),
+            control_tls_key: self.control_tls_key.or(below.control_tls_key),
+            control_client_ca: self.control_client_ca.or(below.control_client_ca),
+            operator_token_file: self.operator_token_file.or(below.operator_token_file),
             bus: self.bus.or(below.bus),
             bus_replicas: self.bus_replicas.or(below.bus_replicas),
             store: self.store.or(below.store),

@@ -27,6 +27,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         log_level: Some("warn".to_owned()),
         ..Layer::default()
     })?;
+    if settings.doors.opamp != trust::Files::default() {
+        let text = "the demo's agents have no certificate and no token: leave out \
+                    --opamp-tls-cert, --opamp-client-ca and --agent-token-file";
+        return Err(Failure::usage(text));
+    }
     let mut signals = Signals::listen()?;
     let Some(server) = Server::start_unless(&mut signals, settings).await? else {
         return Ok(());

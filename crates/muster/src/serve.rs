@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::print;
-use crate::config::{Roles, Settings};
+use crate::config::{Doors, Settings};
 use crate::telemetry::{self, Telemetry};
 use crate::{limits, ops};
 use beacon::Beacon;
@@ -28,20 +28,23 @@ use stage::Stage;
 /// `muster serve`.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let roles = settings.roles;
+    let doors = settings.doors.clone();
     let Some(server) = Server::start_unless(&mut signals, settings).await? else {
         return Ok(());
     };
     let listening = server.listening();
-    print(format!("{listening}{}", next(&listening, roles)))?;
+    print(format!("{listening}{}", next(&listening, &doors)))?;
     server.until_told(&mut signals).await
 }
 
-fn next(listening: &Listening, roles: Roles) -> String {
-    match listening.control_url() {
-        Some(url) if roles.control => format!("next: muster agents list --server {url}\n"),
-        _ => String::new(),
-    }
+fn next(listening: &Listening, doors: &Doors) -> String {
+    let Some(url) = listening.control_url() else { return String::new() };
+    let files = [
+        (doors.control.is_private(), " --ca-file FILE"),
+        (doors.control.tokens.is_some(), " --token-file FILE"),
+    ];
+    let files: String = files.into_iter().filter_map(|(here, flag)| here.then_some(flag)).collect();
+    format!("next: muster agents list --server {url}{files}\n")
 }
 
 /// A running server.
@@ -79,15 +82,18 @@ impl Server {
         }
         let telemetry = Telemetry::start(&settings, &process)?;
         let metrics = telemetry::metrics(&settings.roles.names())?;
-        // Before anything that takes time: a taken port is the most likely mistake.
+        // Before anything that takes time: a wrong file or a taken port is the most likely mistake.
+        let doors = settings.open_doors()?;
         let listeners = Listeners::bind(&settings).await?;
         let listening = listeners.listening;
-        warn_that_it_is_open(&listening);
+        let notices = settings.doors.notices(&listening.doors());
+        notices.iter().for_each(|notice| tracing::warn!("{notice}"));
 
         let backends = backends::open(&settings, &process, &seams).await?;
         let draining = CancellationToken::new();
         let mut stages = roles::Stages::default();
-        let probes = roles::start(&settings, &seams, &backends, listeners.roles, &mut stages)?;
+        let probes =
+            roles::start(&settings, &seams, &backends, listeners.roles, &doors, &mut stages)?;
         let readiness = Arc::new(ops::Readiness::new(probes, draining.clone()));
         let beacon = Beacon {
             bus: backends.bus.clone(),
@@ -96,6 +102,10 @@ impl Server {
         };
         let mut ops = Stage::default();
         ops.start("ops", |stop| ops::serve(listeners.ops, readiness, metrics, stop));
+        ops.start("door files", |stop| async move {
+            doors.keeper.run(stop).await;
+            Ok(())
+        });
         ops.start("status", |stop| beacon.run(stop));
         tracing::info!(
             roles = settings.roles.names().join(","),
@@ -167,20 +177,5 @@ fn identity(
             .unwrap_or_default(),
         gateway_address: listening.opamp_url().unwrap_or_default(),
         ..Default::default()
-    }
-}
-
-fn warn_that_it_is_open(listening: &Listening) {
-    let addresses = listening.addresses();
-    if addresses.iter().all(|address| address.ip().is_loopback()) {
-        tracing::warn!(
-            "no TLS and no authentication: every user of this machine may read and change the \
-             whole fleet"
-        );
-    } else {
-        tracing::warn!(
-            "OPEN SERVER: no TLS and no authentication, and reachable from other machines \
-             (--insecure-listen): whoever reaches {addresses:?} may read and change the whole fleet"
-        );
     }
 }

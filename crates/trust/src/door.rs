@@ -109,7 +109,7 @@ impl Door {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Waits until somebody who was admitted no longer would be; for ever where nobody asks.
@@ -123,7 +123,7 @@ impl Door {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

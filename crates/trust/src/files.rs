@@ -144,7 +144,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Content>, Error> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let wrong = |error: std::io::Error| Error::file(path, error);
+    let wrong = |error: std::io::Error| Error::file(path, error.to_string());
     let file = std::fs::File::open(path).map_err(wrong)?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(wrong)?;

@@ -39,7 +39,7 @@ impl TlsFiles {
                 let roots = Arc::new(authorities(file)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                     .build()
-                    .map_err(|error| Error::file(&file.path, error))?;
+                    .map_err(|error| Error::file(&file.path, error.to_string()))?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
@@ -69,7 +69,7 @@ fn certificates(file: &Content) -> Result<Vec<CertificateDer<'static>>, Error> {
 fn authorities(file: &Content) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| Error::file(&file.path, error))?;
+        roots.add(certificate).map_err(|error| Error::file(&file.path, error.to_string()))?;
     }
     Ok(roots)
 }

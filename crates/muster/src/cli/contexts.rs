@@ -57,12 +57,10 @@ impl Context {
 
     /// The same with paths that mean the same from anywhere.
     pub(super) fn anchored(mut self) -> anyhow::Result<Self> {
-        for path in
-            [&mut self.ca_file, &mut self.token_file, &mut self.cert_file, &mut self.key_file]
-        {
-            if let Some(path) = path {
-                *path = std::path::absolute(&*path)?;
-            }
+        let paths =
+            [&mut self.ca_file, &mut self.token_file, &mut self.cert_file, &mut self.key_file];
+        for path in paths.into_iter().flatten() {
+            *path = std::path::absolute(&*path)?;
         }
         Ok(self)
     }

@@ -60,7 +60,8 @@ pub(crate) fn explain(matches: &ArgMatches, typed: ServeArgs) -> Explained {
     let rows: Vec<Row> =
         settings().iter().map(|arg| row(arg, matches, path.as_deref(), &file)).collect();
     let unreadable = unreadable(&rows);
-    let refused = typed.resolve().err().map(|error| format!("{error:#}"));
+    let opened = typed.resolve().and_then(|settings| settings.open_doors());
+    let refused = opened.err().map(|error| format!("{error:#}"));
     // A file that is not there is said once.
     let known = |text: &String| unreadable.iter().any(|(path, _)| text.contains(path));
     let refused = refused.filter(|text| !known(text));

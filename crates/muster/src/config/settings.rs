@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::protocol::Protocol;
-use super::{Layer, LogFormat, Role};
+use super::{Doors, Layer, LogFormat, Opened, Role};
 use crate::exit::Failure;
 
 /// What `serve` runs with.
@@ -18,6 +18,7 @@ pub(crate) struct Settings {
     pub(crate) control_listen: SocketAddr,
     pub(crate) ops_listen: SocketAddr,
     pub(crate) protocol: Protocol,
+    pub(crate) doors: Doors,
     pub(crate) cluster: Cluster,
     /// Copies of the event log.
     pub(crate) bus_replicas: usize,
@@ -56,6 +57,7 @@ impl Settings {
     pub(super) fn check(layer: Layer) -> anyhow::Result<Self> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let protocol = Protocol::check(&layer)?;
+        let doors = Doors::check(&layer)?;
         let settings = Self {
             roles: Roles::of(&layer.role),
             data_dir: layer.data_dir.unwrap_or_else(|| "muster-data".into()),
@@ -63,6 +65,7 @@ impl Settings {
             control_listen: layer.control_listen.unwrap_or(local(CONTROL_PORT)),
             ops_listen: layer.ops_listen.unwrap_or(local(OPS_PORT)),
             protocol,
+            doors,
             cluster: Cluster {
                 bus: url("bus", layer.bus, &["nats://", "tls://"])?,
                 store: url("store", layer.store, &["redis://"])?,
@@ -103,14 +106,19 @@ impl Settings {
         .collect()
     }
 
+    /// Reads the files of the doors that this process's roles open.
+    pub(crate) fn open_doors(&self) -> anyhow::Result<Opened> {
+        self.doors.open(self.roles.gateway, self.roles.control)
+    }
+
     fn refuse_strangers(&self) -> anyhow::Result<()> {
-        let open = self.listens().into_iter().find(|(_, address)| !address.ip().is_loopback());
-        match open {
+        let beyond = self.listens().into_iter().filter(|(_, address)| !address.ip().is_loopback());
+        let mut open = beyond.filter_map(|(flag, at)| Some((flag, at, self.doors.lacks(flag)?)));
+        match open.next() {
             None => Ok(()),
-            Some((flag, address)) => Err(Failure::usage(format!(
-                "--{flag} {address} is reachable from other machines, and there is neither TLS \
-                 nor authentication yet: listen on 127.0.0.1, or accept the risk with \
-                 --insecure-listen"
+            Some((flag, address, lacks)) => Err(Failure::usage(format!(
+                "--{flag} {address} is reachable from other machines, and {lacks}: listen on \
+                 127.0.0.1, or accept the risk with --insecure-listen"
             ))),
         }
     }

@@ -124,3 +124,49 @@ fn agents_are_forgotten_after_an_hour_at_the_least() {
         assert!(of(text).unwrap_err().to_string().contains("--forget-after"), "{text}");
     }
 }
+
+#[test]
+fn a_door_beyond_this_machine_needs_tls_and_asks_who_comes() {
+    let tls = |door: &str| {
+        ["cert", "key"].map(|part| format!("--{door}-tls-{part}=/{part}.pem")).to_vec()
+    };
+    for (door, tokens) in [("opamp", "agent-token-file"), ("control", "operator-token-file")] {
+        let listen = format!("--{door}-listen=0.0.0.0:1");
+        let tokens = format!("--{tokens}=/tokens");
+        let authority = format!("--{door}-client-ca=/ca.pem");
+        let said = |more: &[&String]| {
+            let list: Vec<&str> =
+                std::iter::once(&listen).chain(more.iter().copied()).map(String::as_str).collect();
+            resolve("", &list).err().unwrap_or_default()
+        };
+        let [cert, key] = &tls(door)[..] else { unreachable!() };
+        assert_eq!(said(&[cert, key, &tokens]), "");
+        assert_eq!(said(&[cert, key, &authority]), "");
+        let nothing = said(&[]);
+        assert!(nothing.contains(&format!("--{door}-listen 0.0.0.0:1")), "{nothing}");
+        assert!(nothing.contains("-tls-cert") && nothing.contains("-token-file"), "{nothing}");
+        let no_tls = said(&[&tokens]);
+        assert!(no_tls.contains("-tls-cert") && !no_tls.contains("anybody"), "{no_tls}");
+        let anybody = said(&[cert, key]);
+        assert!(anybody.contains("anybody") && !anybody.contains("TLS is"), "{anybody}");
+        assert!(said(&[cert]).contains("-tls-key"), "half of a pair");
+        assert!(said(&[key, &tokens]).contains("-tls-cert"), "the other half");
+        assert!(said(&[&authority, &tokens]).contains("-tls-cert"), "no TLS to ask in");
+    }
+    let error = resolve("", &["--ops-listen", "0.0.0.0:1"]).unwrap_err();
+    assert!(error.contains("--ops-listen") && error.contains("neither TLS nor tokens"), "{error}");
+}
+
+#[test]
+fn a_door_that_stands_open_is_spoken_of() {
+    let notices = |list: &[&str]| {
+        let settings = resolve("", list).unwrap();
+        settings.doors.notices(&[("opamp", settings.opamp_listen)]).join("")
+    };
+    assert!(notices(&[]).contains("every user of this machine"));
+    let beyond = ["--opamp-listen=0.0.0.0:1", "--insecure-listen"];
+    assert!(notices(&beyond).starts_with("OPEN DOOR"));
+    let tokens = "--agent-token-file=/tokens";
+    assert!(notices(&[beyond[0], beyond[1], tokens]).contains("no TLS"));
+    assert_eq!(notices(&[tokens]), "");
+}

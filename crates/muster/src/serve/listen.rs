@@ -27,9 +27,17 @@ pub(super) struct RoleListeners {
 /// Real addresses, ports included. Shown as lines that scripts may parse.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listening {
-    opamp: Option<SocketAddr>,
-    control: Option<SocketAddr>,
+    opamp: Option<Place>,
+    control: Option<Place>,
     ops: SocketAddr,
+}
+
+/// Where a door is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    address: SocketAddr,
+    /// Inside TLS.
+    private: bool,
 }
 
 impl Listeners {
@@ -38,13 +46,14 @@ impl Listeners {
         let opamp = bind_if(roles.gateway, "opamp-listen", settings.opamp_listen).await?;
         let control = bind_if(roles.control, "control-listen", settings.control_listen).await?;
         let ops = bind("ops-listen", settings.ops_listen).await?;
-        let address = |listener: &Option<TcpListener>| {
-            let listener = listener.as_ref();
-            listener.map(TcpListener::local_addr).transpose()
+        let place = |listener: &Option<TcpListener>, door: &trust::Files| {
+            let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+            let private = door.is_private();
+            Ok::<_, std::io::Error>(address.map(|address| Place { address, private }))
         };
         let listening = Listening {
-            opamp: address(&opamp)?,
-            control: address(&control)?,
+            opamp: place(&opamp, &settings.doors.opamp)?,
+            control: place(&control, &settings.doors.control)?,
             ops: ops.local_addr()?,
         };
         let roles = RoleListeners { opamp, control };
@@ -71,19 +80,27 @@ async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 impl Listening {
-    /// Every address.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        [self.opamp, self.control, Some(self.ops)].into_iter().flatten().collect()
+    /// The doors of agents and operators, each as a word.
+    pub(super) fn doors(&self) -> Vec<(&'static str, SocketAddr)> {
+        let doors = [("opamp", self.opamp), ("control", self.control)].into_iter();
+        doors.filter_map(|(word, place)| Some((word, place?.address))).collect()
     }
 
     /// Where agents connect.
     pub(crate) fn opamp_url(&self) -> Option<String> {
-        self.opamp.map(|address| format!("ws://{address}/v1/opamp"))
+        let url = |place: Place| format!("{}://{}/v1/opamp", place.scheme("ws"), place.address);
+        self.opamp.map(url)
     }
 
     /// Where operators connect.
     pub(crate) fn control_url(&self) -> Option<String> {
-        self.control.map(|address| format!("http://{address}"))
+        self.control.map(|place| format!("{}://{}", place.scheme("http"), place.address))
+    }
+}
+
+impl Place {
+    fn scheme(self, plain: &str) -> String {
+        format!("{plain}{}", if self.private { "s" } else { "" })
     }
 }
 

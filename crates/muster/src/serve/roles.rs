@@ -10,7 +10,7 @@ use super::backends::{Backends, Stores};
 use super::listen::RoleListeners;
 use super::seams::Seams;
 use super::stage::Stage;
-use crate::config::Settings;
+use crate::config::{Opened, Settings};
 use crate::limits;
 use crate::ops::Probe;
 
@@ -27,6 +27,7 @@ pub(super) fn start(
     seams: &Seams,
     backends: &Backends,
     listeners: RoleListeners,
+    doors: &Opened,
     stages: &mut Stages,
 ) -> anyhow::Result<Vec<(&'static str, Probe)>> {
     let mut probes = Vec::new();
@@ -36,8 +37,8 @@ pub(super) fn start(
     }
     if let Some(listener) = listeners.control {
         let stores = backends.stores()?;
-        let forget_after = settings.forget_after;
-        let mut config = control::Config { forget_after, ..Default::default() };
+        let (forget_after, door) = (settings.forget_after, doors.control.clone());
+        let mut config = control::Config { forget_after, door, ..Default::default() };
         settings.protocol.apply_to_control(&mut config.limits);
         let control = Arc::new(control::Control::new(
             config,
@@ -57,6 +58,7 @@ pub(super) fn start(
         let mut config = gateway::Config::new(GatewayId::new(id));
         config.limits.drain_deadline = limits::GATEWAY_DRAIN;
         settings.protocol.apply_to_gateway(&mut config.limits);
+        config.door = doors.opamp.clone();
         let gateway = Arc::new(Gateway::new(
             config,
             backends.bus.clone(),

@@ -4,6 +4,7 @@
 
 mod brake;
 mod cluster;
+mod doors;
 mod fleet;
 mod life;
 mod process;
