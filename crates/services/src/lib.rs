@@ -1,6 +1,6 @@
 //! The real NATS and Redis for tests and tools: found, started on free ports, stopped when
-//! dropped, the `muster` binary in the same way, and certificates. None of Muster's code may enter here, and no
-//! product crate depends on it.
+//! dropped, the `muster` binary in the same way, and certificates. None of Muster's code may enter
+//! here, and no product crate depends on it.
 
 mod authority;
 mod muster;
