@@ -57,12 +57,14 @@ pub(crate) fn accept(
             };
             let (door, ready) = (door.clone(), ready.clone());
             let come_in = async move {
-                match timeout(patience, come_in(&door, stream, room)).await {
+                let failed = match timeout(patience, come_in(&door, stream, room)).await {
                     // Nobody takes it any more if the server stops.
-                    Ok(Ok(peer)) => drop(timeout(patience, ready.send(Ok(peer))).await),
-                    Ok(Err(error)) => tracing::debug!(%error, "no TLS with this peer"),
-                    Err(_) => tracing::debug!("no TLS with this peer in time"),
-                }
+                    Ok(Ok(peer)) => return drop(timeout(patience, ready.send(Ok(peer))).await),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "took too long".to_owned(),
+                };
+                metrics::counter!("muster_control_handshakes_failed_total").increment(1);
+                tracing::debug!(failed, "TLS handshake failed");
             };
             handshakes.spawn(stopped.clone().run_until_cancelled_owned(come_in));
         }

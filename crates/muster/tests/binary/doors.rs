@@ -77,6 +77,31 @@ fn operators_come_in_by_tls_with_a_token_and_their_names_are_kept() {
 }
 
 #[test]
+fn where_a_client_certificate_is_asked_for_nobody_comes_in_without() {
+    let (authority, other) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let Pair { certificate, key } = authority.server("muster").unwrap();
+    let ca = authority.file();
+    let server = serve(
+        authority.dir(),
+        &[
+            ("--control-tls-cert", &certificate),
+            ("--control-tls-key", &key),
+            ("--control-client-ca", &ca),
+        ],
+    );
+    server.wait_ready();
+    let list = ["agents", "list", "--ca-file", ca.to_str().unwrap()];
+    assert!(!server.client(&list).status.success(), "without a certificate");
+    let lists_as = |Pair { certificate, key }: Pair| {
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        let shown = ["--cert-file", certificate, "--key-file", key];
+        server.client(&[&list[..], &shown].concat()).status.success()
+    };
+    assert!(!lists_as(other.client("mallory").unwrap()), "of another authority");
+    assert!(lists_as(authority.client("alice").unwrap()));
+}
+
+#[test]
 fn a_token_that_is_taken_out_is_refused_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let other = "a-token-of-somebody-else";
