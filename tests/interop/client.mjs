@@ -1,6 +1,8 @@
 // An agent on npm's @elastic/opamp-client-node: applies what it is offered until stdin ends.
 // Arguments: where the package is installed, endpoint, seconds between heartbeats, service name.
+// CA_FILE and TOKEN of the environment are what the server is known by and what it is shown.
 
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
@@ -9,8 +11,12 @@ const require = createRequire(path.join(installed, 'package.json'));
 const opamp = require('@elastic/opamp-client-node');
 const { AgentCapabilities, RemoteConfigStatuses } = opamp;
 
+const { CA_FILE, TOKEN } = process.env;
+
 const client = opamp.createOpAMPClient({
   endpoint,
+  headers: TOKEN ? { Authorization: `Bearer ${TOKEN}` } : {},
+  connect: CA_FILE ? { ca: readFileSync(CA_FILE) } : {},
   heartbeatIntervalSeconds: Number(heartbeat),
   capabilities:
     AgentCapabilities.AgentCapabilities_AcceptsRemoteConfig |

@@ -1,8 +1,10 @@
 """An agent on PyPI's opentelemetry-opamp-client: applies what it is offered until stdin ends.
 
-Arguments: endpoint, seconds between heartbeats, name of the service.
+Arguments: endpoint, seconds between heartbeats, name of the service. CA_FILE and TOKEN of the
+environment are what the server is known by and what it is shown.
 """
 
+import os
 import sys
 
 from opentelemetry._opamp.agent import OpAMPAgent
@@ -35,8 +37,11 @@ class Applies(OpAMPCallbacks):
 
 
 endpoint, heartbeat, service = sys.argv[1:]
+token = os.environ.get("TOKEN")
 client = OpAMPClient(
     endpoint=endpoint,
+    headers={"Authorization": f"Bearer {token}"} if token else None,
+    tls_certificate=os.environ.get("CA_FILE", True),
     agent_identifying_attributes={"service.name": service},
     agent_non_identifying_attributes={"client": "python"},
 )

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod trust;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,42 +67,47 @@ impl Drop for Client {
     }
 }
 
-#[tokio::test]
-async fn the_client_of_pypi() {
+/// The command that starts a foreign client at an endpoint; `None` where it is not installed.
+fn python(endpoint: &str) -> Option<Command> {
     let ci = std::env::vars().any(|(name, value)| name == "CI" && value == "true");
     let Some(python) = services::python() else {
         assert!(!ci, "run `cargo xtask services`");
         eprintln!("SKIPPED: the OpAMP client of PyPI is not installed");
-        return;
+        return None;
     };
-    let driver = here("client.py");
-    managed(true, |endpoint| {
-        Client::start(Command::new(&python).arg(&driver).args([endpoint, "1", "interop"]))
-    })
-    .await;
+    let mut command = Command::new(python);
+    command.arg(here("client.py")).args([endpoint, "1", "interop"]);
+    Some(command)
+}
+
+fn node(endpoint: &str) -> Option<Command> {
+    let Some(packages) = services::node_packages() else {
+        eprintln!("SKIPPED: the OpAMP client of npm is not installed");
+        return None;
+    };
+    let mut command = Command::new("node");
+    command.arg(here("client.mjs")).arg(packages).args([endpoint, "1", "interop"]);
+    Some(command)
+}
+
+#[tokio::test]
+async fn the_client_of_pypi() {
+    managed(true, python).await;
 }
 
 #[tokio::test]
 async fn the_client_of_npm() {
-    let Some(packages) = services::node_packages() else {
-        eprintln!("SKIPPED: the OpAMP client of npm is not installed");
-        return;
-    };
-    let driver = here("client.mjs");
-    managed(false, |endpoint| {
-        let mut command = Command::new("node");
-        Client::start(command.arg(&driver).arg(&packages).args([endpoint, "1", "interop"]))
-    })
-    .await;
+    managed(false, node).await;
 }
 
 /// The life of an agent that operators manage. `says_goodbye`: not every client does.
-async fn managed(says_goodbye: bool, start: impl Fn(&str) -> Client) {
+async fn managed(says_goodbye: bool, command: fn(&str) -> Option<Command>) {
     let data = tempfile::tempdir().unwrap();
     let mut muster = Muster::serve(&["--data-dir", data.path().to_str().unwrap()]).unwrap();
     let endpoint = muster.opamp.clone().unwrap().replacen("ws", "http", 1);
     let mut operator = Operator::connect(&muster).await;
-    let mut client = start(&endpoint);
+    let Some(mut command) = command(&endpoint) else { return };
+    let mut client = Client::start(&mut command);
     let listed =
         operator.until("it is listed", |a| a.status() == ConnectionStatus::Connected).await;
     let name = listed.identifying_attributes.iter().find(|pair| pair.key == "service.name");
@@ -153,11 +160,16 @@ fn config(agent: &Agent) -> AgentConfig {
 
 /// Polls that the gateway has taken.
 async fn polls(muster: &Muster) -> u64 {
+    metric(muster, "muster_gateway_polls_total").await
+}
+
+/// A counter of the process; 0 until it counts.
+async fn metric(muster: &Muster, name: &str) -> u64 {
     let metrics = format!("{}/metrics", muster.ops);
     let answer = Poller::new(Endpoint::parse(&metrics).unwrap()).get().await.unwrap();
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    let line = text.lines().find(|line| line.starts_with("muster_gateway_polls_total")).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let line = text.lines().find(|line| line.starts_with(name));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 /// An operator of a fleet with one agent.
@@ -185,6 +197,13 @@ impl Operator {
         };
         let request = SetAssignmentRequest { assignment: Some(assignment), validate_only: false };
         AssignmentsClient::new(self.channel.clone()).set_assignment(request).await.unwrap();
+    }
+
+    /// Agents there are.
+    async fn count(&self) -> usize {
+        let mut agents = AgentsClient::new(self.channel.clone());
+        let list = agents.list_agents(ListAgentsRequest::default()).await.unwrap();
+        list.into_inner().agents.len()
     }
 
     /// Waits until the agent is as it should be.

@@ -1,0 +1,72 @@
+//! Foreign clients at a door with TLS and tokens: who is known comes in, and nobody else.
+
+use std::process::Command;
+
+use control::v1::{Agent, ConfigStatus, ConnectionStatus};
+use services::{Authority, Muster};
+
+use crate::{Client, Operator, config, metric, node, python, until};
+
+const TOKEN: &str = "0123456789abcdef-interop";
+
+#[tokio::test]
+async fn the_client_of_pypi_by_tls_and_token() {
+    known(python).await;
+}
+
+#[tokio::test]
+async fn the_client_of_npm_by_tls_and_token() {
+    known(node).await;
+}
+
+async fn known(command: fn(&str) -> Option<Command>) {
+    let (ours, another) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let pair = ours.server("gateway").unwrap();
+    let tokens = ours.dir().join("agents");
+    std::fs::write(&tokens, format!("interop {TOKEN}\n")).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let muster = Muster::serve(&[
+        "--data-dir",
+        data.path().to_str().unwrap(),
+        "--opamp-tls-cert",
+        pair.certificate.to_str().unwrap(),
+        "--opamp-tls-key",
+        pair.key.to_str().unwrap(),
+        "--agent-token-file",
+        tokens.to_str().unwrap(),
+    ])
+    .unwrap();
+    let endpoint = muster.opamp.clone().unwrap().replacen("wss", "https", 1);
+    let start = |authority: &Authority, token: &str| {
+        let mut command = command(&endpoint)?;
+        command.env("CA_FILE", authority.file()).env("TOKEN", token);
+        Some(Client::start(&mut command))
+    };
+
+    // Strangers first: they are turned away before anybody is let in.
+    let Some(_stranger) = start(&ours, "0123456789abcdef-stranger") else { return };
+    let turned_away = async || metric(&muster, "muster_gateway_unauthorized_total").await > 0;
+    until("the wrong token is refused", turned_away).await;
+    let _misled = start(&another, TOKEN).unwrap();
+    let hung_up = async || metric(&muster, "muster_gateway_tls_failed_total").await > 0;
+    until("the server is not known to who trusts another authority", hung_up).await;
+    assert_eq!(metric(&muster, "muster_gateway_polls_total").await, 0);
+
+    let _client = start(&ours, TOKEN).unwrap();
+    let operator = Operator::connect(&muster).await;
+    let connected = |agent: &Agent| agent.status() == ConnectionStatus::Connected;
+    operator.until("it is listed", connected).await;
+    operator.give("a: 1").await;
+    operator.until("it applies a config", |a| config(a).status() == ConfigStatus::Applied).await;
+    assert_eq!(operator.count().await, 1, "nobody else is listed");
+
+    // Taken out of the file, the token is good for nothing any more.
+    let refused = metric(&muster, "muster_gateway_unauthorized_total").await;
+    std::fs::write(&tokens, "").unwrap();
+    let polls = async || metric(&muster, "muster_gateway_polls_total").await;
+    until("it is refused as well", async || {
+        metric(&muster, "muster_gateway_unauthorized_total").await > refused
+            && metric(&muster, "muster_gateway_polls_total").await == polls().await
+    })
+    .await;
+}
