@@ -3,8 +3,10 @@
 //! One process holds as many agents as it may open files; larger fleets are several processes
 //! with different `--first`.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use agent::link::Trust;
 use agent::swarm::Swarm;
 use agent::{Handle, Ledger};
 use anyhow::{Context as _, ensure};
@@ -18,7 +20,8 @@ const LOOK: Duration = Duration::from_millis(200);
 #[derive(Debug, Parser)]
 #[command(name = "muster-loadtest", version)]
 struct Arguments {
-    /// Where agents connect: ws://HOST:PORT/PATH, or http:// to poll. Repeat it to spread them.
+    /// Where agents connect: ws://HOST:PORT/PATH, or http:// to poll; wss:// or https:// inside TLS.
+    /// Repeat it to spread them.
     #[arg(long = "url", required = true)]
     urls: Vec<String>,
     /// How many agents.
@@ -39,9 +42,31 @@ struct Arguments {
     /// Seconds that connecting may take in all.
     #[arg(long, default_value_t = 120)]
     patience: u64,
+    /// Authorities that servers' certificates must be of, as PEM; for wss:// and https://.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// File with a token that every agent shows.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    fn trust(&self) -> anyhow::Result<Trust> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+        };
+        let mut trust = Trust::default();
+        if let Some(path) = &self.ca_file {
+            trust = trust.authorities(&read(path)?, None).context("--ca-file")?;
+        }
+        if let Some(path) = &self.token_file {
+            trust = trust.token(String::from_utf8(read(path)?).context("--token-file")?.trim());
+        }
+        Ok(trust)
+    }
 }
 
 /// What the agents saw.
@@ -73,6 +98,7 @@ async fn main() -> anyhow::Result<()> {
         heartbeat: Duration::from_secs(arguments.heartbeat),
         connects_per_second: arguments.rate,
         keeps_entries: false,
+        trust: arguments.trust()?,
     };
     let start = Instant::now();
     let agents = swarm.start().context("starting agents")?;

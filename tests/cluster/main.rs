@@ -70,6 +70,7 @@ impl Cluster {
             heartbeat: Duration::from_millis(500),
             connects_per_second: 0,
             keeps_entries: true,
+            trust: Default::default(),
         };
         let agents = swarm.start().unwrap();
         for agent in &agents {
@@ -228,6 +229,7 @@ async fn one_process_killed_and_started_again_has_everything() {
         heartbeat: Duration::from_millis(500),
         connects_per_second: 0,
         keeps_entries: false,
+        trust: Default::default(),
     };
     let agents = swarm.start().unwrap();
     for agent in &agents {

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use agent::link::{Endpoint, Trust};
 use control::v1::{Agent, ConfigStatus, ConnectionStatus};
-use services::{Authority, Muster};
+use services::{Authority, Muster, Pair};
 
-use crate::{Client, Operator, config, metric, node, python, until};
+use crate::{Client, Operator, PATIENCE, config, metric, node, python, until};
 
 const TOKEN: &str = "0123456789abcdef-interop";
 
@@ -69,4 +70,55 @@ async fn known(command: fn(&str) -> Option<Command>) {
             && metric(&muster, "muster_gateway_polls_total").await == polls().await
     })
     .await;
+}
+
+/// The reference agent on both transports, with a certificate of its own where one is asked for.
+#[tokio::test]
+async fn the_reference_agent_by_tls_token_and_certificate() {
+    let (ours, another) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let (pair, own, foreign) = (
+        ours.server("gateway").unwrap(),
+        ours.client("agent").unwrap(),
+        another.client("agent").unwrap(),
+    );
+    let tokens = ours.dir().join("agents");
+    std::fs::write(&tokens, format!("interop {TOKEN}\n")).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let authority = ours.file();
+    let muster = Muster::serve(&[
+        "--data-dir",
+        data.path().to_str().unwrap(),
+        "--opamp-tls-cert",
+        pair.certificate.to_str().unwrap(),
+        "--opamp-tls-key",
+        pair.key.to_str().unwrap(),
+        "--opamp-client-ca",
+        authority.to_str().unwrap(),
+        "--agent-token-file",
+        tokens.to_str().unwrap(),
+    ])
+    .unwrap();
+    let socket = muster.opamp.clone().unwrap();
+    let polls = socket.replacen("wss", "https", 1);
+    let read = |path: &std::path::Path| std::fs::read(path).unwrap();
+    let start = |number: usize, url: &str, with: &Pair, token: &str| {
+        let (chain, key) = (read(&with.certificate), read(&with.key));
+        let trust = Trust::default().authorities(&read(&ours.file()), Some((&chain, &key)));
+        let endpoint = Endpoint::parse(url).unwrap().trusting(trust.unwrap().token(token));
+        agent::start_at(agent::swarm::settings(number), endpoint)
+    };
+    let answered = |agent: &agent::Agent| agent.ledger.received > 0;
+    let wrong = start(1, &socket, &own, "0123456789abcdef-stranger");
+    let unknown = start(2, &polls, &foreign, TOKEN);
+    for (number, url) in [(3, &socket), (4, &polls)] {
+        let known = start(number, url, &own, TOKEN);
+        assert!(known.until(PATIENCE, answered).await, "{url}");
+    }
+    until("the stranger was refused", async || {
+        metric(&muster, "muster_gateway_unauthorized_total").await > 0
+            && metric(&muster, "muster_gateway_tls_failed_total").await > 0
+    })
+    .await;
+    assert!(!wrong.see(answered) && !unknown.see(answered));
+    assert_eq!(Operator::connect(&muster).await.count().await, 2, "nobody else is listed");
 }

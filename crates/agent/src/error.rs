@@ -13,6 +13,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Certificates or keys cannot be used. Trying again is of no use.
+    #[error("{0}")]
+    Trust(String),
     /// The server refused with an HTTP status. Try again, not before it said.
     #[error("server answered {status}")]
     Refused {

@@ -19,4 +19,4 @@ pub mod swarm;
 pub use crate::core::{Agent, Settings};
 pub use error::Error;
 pub use ledger::Ledger;
-pub use run::{Handle, start};
+pub use run::{Handle, start, start_at};

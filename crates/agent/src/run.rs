@@ -52,14 +52,19 @@ enum End {
 
 /// Starts an agent against a server's URL.
 pub fn start(settings: Settings, url: &str) -> Result<Handle, Error> {
-    start_after(settings, url, Duration::ZERO)
+    Ok(start_at(settings, Endpoint::parse(url)?))
+}
+
+/// Starts an agent at an endpoint that may have somebody to trust.
+pub fn start_at(settings: Settings, endpoint: Endpoint) -> Handle {
+    start_after(settings, endpoint, Duration::ZERO)
 }
 
 /// Starts an agent that connects after a while.
-pub(crate) fn start_after(settings: Settings, url: &str, delay: Duration) -> Result<Handle, Error> {
+pub(crate) fn start_after(settings: Settings, endpoint: Endpoint, delay: Duration) -> Handle {
     let shared = Arc::new(Shared {
         agent: Mutex::new(Agent::new(settings)),
-        endpoint: Mutex::new(Endpoint::parse(url)?),
+        endpoint: Mutex::new(endpoint),
         changes: watch::Sender::new(0),
         changed: Notify::new(),
         started: Instant::now(),
@@ -71,7 +76,7 @@ pub(crate) fn start_after(settings: Settings, url: &str, delay: Duration) -> Res
         sleep(delay).await;
         working.work(inbox).await;
     });
-    Ok(Handle { shared, orders, task })
+    Handle { shared, orders, task }
 }
 
 impl Handle {
@@ -101,7 +106,10 @@ impl Handle {
 
     /// Goes to another server, with a proper close.
     pub async fn redirect(&self, url: &str) -> Result<(), Error> {
-        *lock(&self.shared.endpoint) = Endpoint::parse(url)?;
+        let elsewhere = Endpoint::parse(url)?;
+        let mut endpoint = lock(&self.shared.endpoint);
+        *endpoint = elsewhere.trusting(endpoint.trust.clone());
+        drop(endpoint);
         self.order(Order::Reconnect).await;
         Ok(())
     }

@@ -6,6 +6,7 @@ use opamp::InstanceUid;
 use opamp::v1::{AgentDescription, AnyValue, KeyValue, any_value::Value};
 
 use crate::core::Settings;
+use crate::link::{Endpoint, Trust};
 use crate::run::{start_after, unix_nano};
 use crate::{Error, Handle};
 
@@ -24,6 +25,8 @@ pub struct Swarm {
     pub connects_per_second: u32,
     /// Whether ledgers keep entries.
     pub keeps_entries: bool,
+    /// Whom all of them trust, and what they show.
+    pub trust: Trust,
 }
 
 impl Swarm {
@@ -45,7 +48,8 @@ impl Swarm {
                         Duration::from_secs(1) * u32::try_from(index).unwrap_or(u32::MAX) / rate
                     }
                 };
-                start_after(settings, url, delay)
+                let endpoint = Endpoint::parse(url)?.trusting(self.trust.clone());
+                Ok(start_after(settings, endpoint, delay))
             })
             .collect()
     }

@@ -54,6 +54,7 @@ fn swarm(opamp: &str, agents: u16) -> anyhow::Result<Vec<agent::Handle>> {
         heartbeat: limits::DEMO_HEARTBEAT,
         connects_per_second: 0,
         keeps_entries: false,
+        trust: Default::default(),
     };
     Ok(swarm.start()?)
 }

@@ -11,7 +11,7 @@ use opamp::v1::{AgentToServer, ServerToAgent};
 use prost::Message as _;
 use tokio::task::JoinSet;
 
-use super::{Endpoint, dial, refused, within};
+use super::{Endpoint, refused, within};
 use crate::Error;
 use crate::limits::{MESSAGE_BYTES_MAX, REPLY_TIMEOUT};
 
@@ -83,7 +83,7 @@ impl Poller {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Answer, Error> {
-        request = request.header(header::HOST, &self.endpoint.authority);
+        request = self.endpoint.begin(request);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -113,7 +113,7 @@ impl Poller {
             None => false,
         };
         if !alive {
-            let io = dial(&self.endpoint.authority).await?;
+            let io = self.endpoint.dial().await?;
             let (sender, connection) = hyper::client::conn::http1::handshake(io).await?;
             let mut driving = JoinSet::new();
             driving.spawn(async move { drop(connection.await) });

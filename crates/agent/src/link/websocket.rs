@@ -16,7 +16,7 @@ use opamp::ws::{self, Decoder, Event, Role};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::task::JoinSet;
 
-use super::{Endpoint, dial, refused, within};
+use super::{Endpoint, Io, refused, within};
 use crate::Error;
 use crate::limits::{CLOSE_TIMEOUT, CONNECT_TIMEOUT, MESSAGE_BYTES_MAX};
 
@@ -36,8 +36,8 @@ impl WebSocket {
     /// Connects and shakes hands. `headers` are added to the request.
     pub async fn connect(endpoint: &Endpoint, headers: &[(&str, &str)]) -> Result<Self, Error> {
         let key = ws::request_key(rand::random());
-        let mut request = Request::get(&endpoint.path)
-            .header(header::HOST, &endpoint.authority)
+        let mut request = endpoint
+            .begin(Request::get(&endpoint.path))
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")
@@ -48,12 +48,12 @@ impl WebSocket {
         let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|error| Error::Protocol(error.to_string()))?;
-        let io = dial(&endpoint.authority).await?;
+        let io = endpoint.dial().await?;
         within(CONNECT_TIMEOUT, Self::shake_hands(io, request, &key)).await?
     }
 
     async fn shake_hands(
-        io: TokioIo<tokio::net::TcpStream>,
+        io: TokioIo<Box<dyn Io>>,
         request: Request<Empty<Bytes>>,
         key: &str,
     ) -> Result<Self, Error> {

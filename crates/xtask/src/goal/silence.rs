@@ -44,6 +44,7 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
         heartbeat: Duration::from_secs(1),
         connects_per_second: 500,
         keeps_entries: false,
+        trust: Default::default(),
     };
     let swarm = swarm.start()?;
     for agent in &swarm {

@@ -44,8 +44,8 @@ pub(super) const FENCES: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["muster"]),
     ("metrics-exporter-prometheus", &["muster"]),
     ("rand", &["agent", "muster"]),
-    ("rustls", &["trust"]),
-    ("tokio-rustls", &["trust"]),
+    ("rustls", &["agent", "trust"]),
+    ("tokio-rustls", &["agent", "trust"]),
     ("saphyr-parser", &["control"]),
     ("toml", &["control", "muster"]),
 ];
