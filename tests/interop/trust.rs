@@ -49,7 +49,7 @@ async fn known(command: fn(&str) -> Option<Command>) {
     let turned_away = async || metric(&muster, "muster_gateway_unauthorized_total").await > 0;
     until("the wrong token is refused", turned_away).await;
     let _misled = start(&another, TOKEN).unwrap();
-    let hung_up = async || metric(&muster, "muster_gateway_tls_failed_total").await > 0;
+    let hung_up = async || metric(&muster, "muster_gateway_handshakes_failed_total").await > 0;
     until("the server is not known to who trusts another authority", hung_up).await;
     assert_eq!(metric(&muster, "muster_gateway_polls_total").await, 0);
 
@@ -116,7 +116,7 @@ async fn the_reference_agent_by_tls_token_and_certificate() {
     }
     until("the stranger was refused", async || {
         metric(&muster, "muster_gateway_unauthorized_total").await > 0
-            && metric(&muster, "muster_gateway_tls_failed_total").await > 0
+            && metric(&muster, "muster_gateway_handshakes_failed_total").await > 0
     })
     .await;
     assert!(!wrong.see(answered) && !unknown.see(answered));
