@@ -107,9 +107,10 @@ impl Handle {
     /// Goes to another server, with a proper close.
     pub async fn redirect(&self, url: &str) -> Result<(), Error> {
         let elsewhere = Endpoint::parse(url)?;
-        let mut endpoint = lock(&self.shared.endpoint);
-        *endpoint = elsewhere.trusting(endpoint.trust.clone());
-        drop(endpoint);
+        {
+            let mut endpoint = lock(&self.shared.endpoint);
+            *endpoint = elsewhere.trusting(endpoint.trust.clone());
+        }
         self.order(Order::Reconnect).await;
         Ok(())
     }
