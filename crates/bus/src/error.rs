@@ -12,6 +12,10 @@ pub enum Error {
     /// The bus itself is out of reach or full, and nothing was sent. Try again later.
     #[error("bus unavailable: {0}")]
     Unavailable(String),
+    /// The bus does not let this process in, or is not the one it was told to trust. Trying again
+    /// changes nothing: the settings must.
+    #[error("{0}")]
+    Refused(String),
     /// What was to be sent or was received is not a message. Do not try again.
     #[error("not a message for {subject}: {reason}")]
     Malformed {

@@ -30,7 +30,7 @@ pub use client::{Call, Client, Events};
 pub use error::Error;
 pub use in_process::InProcess;
 pub use inbox::{Inbox, Received, Responder};
-pub use nats::{Nats, NatsConfig};
+pub use nats::{Nats, NatsAccess, NatsConfig};
 pub use port::{Bus, Inbound, LogEntry, LogReader, Logged, Position, ReplyTo, Subscription};
 pub use subject::{Subject, WORKERS};
 pub use traffic::Counts;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -20,18 +20,24 @@ use crate::queue::{Entrance, queue};
 use crate::traffic::Traffic;
 use crate::{Counts, Error};
 
+mod access;
 mod link;
 mod log;
 mod reader;
 
+pub use access::NatsAccess;
+use access::Way as WayIn;
 use link::{Link, Waiters};
 use log::Log;
 
 /// How to reach NATS.
 #[derive(Clone)]
 pub struct NatsConfig {
-    /// `nats://host:port`, several separated by commas. May carry credentials.
+    /// `nats://host:port` or `tls://host:port`, several separated by commas. May carry
+    /// `user:password@` or `token@`; the first that does counts for all.
     pub url: String,
+    /// Who this process is to NATS and which NATS it believes, beside what the URL says.
+    pub access: NatsAccess,
     /// Prefix of every subject, and of the event log's stream. Letters, digits, `-` and `_`.
     pub fleet: String,
     /// Name shown on the server for this process.
@@ -171,11 +177,11 @@ async fn connect(
     waiters: &Arc<Waiters>,
     traffic: &Arc<Traffic>,
 ) -> Result<Client, Error> {
-    let servers: Result<Vec<ServerAddr>, _> = config.url.split(',').map(str::parse).collect();
-    let servers = servers.map_err(|_| Error::Unavailable("the bus URL is not valid".to_owned()))?;
+    let way = WayIn::new(&config.url, &config.access)?;
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     loop {
-        let connecting = options(config, waiters, traffic).connect(servers.clone());
+        let options = way.take(options(config, waiters, traffic))?;
+        let connecting = options.connect(way.servers());
         let error = match tokio::time::timeout_at(deadline, connecting).await {
             Ok(Ok(client)) => return Ok(client),
             Ok(Err(error)) => error,
@@ -184,11 +190,10 @@ async fn connect(
                 return Err(Error::Unavailable(reason));
             }
         };
-        let refused = matches!(
-            error.kind(),
-            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
-        );
-        if refused || Instant::now() + CONNECT_PAUSE > deadline {
+        if let Some(reason) = way.refusal(&error) {
+            return Err(Error::Refused(reason));
+        }
+        if Instant::now() + CONNECT_PAUSE > deadline {
             return Err(Error::Unavailable(format!("no connection to NATS: {error}")));
         }
         // NATS and its users are often started together.

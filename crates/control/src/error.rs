@@ -63,7 +63,9 @@ impl Error {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Unavailable(reason) => Self::Unavailable(reason),
+            store::Error::Unavailable(reason) | store::Error::Refused(reason) => {
+                Self::Unavailable(reason)
+            }
             store::Error::Corrupt { .. } => Self::Corrupt(error.to_string()),
         }
     }

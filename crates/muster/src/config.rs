@@ -1,6 +1,7 @@
 //! What `muster serve` is told: flags over environment over file over defaults, then checked as
 //! a whole. Nothing is started here, and nothing here asks the network.
 
+mod access;
 mod doors;
 mod explain;
 mod protocol;
@@ -15,10 +16,9 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+pub(crate) use access::Access;
 pub(crate) use doors::{Doors, Opened};
 pub(crate) use explain::{Explained, Row, explain};
-#[cfg(test)]
-use settings::Cluster;
 pub(crate) use settings::Settings;
 
 use crate::exit::Failure;
@@ -94,18 +94,57 @@ pub(crate) struct Layer {
     /// Show a polling agent as disconnected after so long without a poll [default: 90s]
     #[arg(long, value_name = "TIME", env = "MUSTER_POLL_LEASE")]
     pub(crate) poll_lease: Option<String>,
-    /// NATS that joins the processes of a cluster, as nats://HOST:PORT
+    /// NATS that joins the processes of a cluster, as nats://HOST:PORT, or tls:// to insist on TLS
     #[arg(long, value_name = "URL", env = "MUSTER_BUS", hide_env_values = true)]
     pub(crate) bus: Option<String>,
+    /// Authorities (PEM) that NATS' certificate must be of, instead of this machine's
+    #[arg(long, value_name = "FILE", env = "MUSTER_BUS_CA_FILE")]
+    pub(crate) bus_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) to show to NATS
+    #[arg(long, value_name = "FILE", env = "MUSTER_BUS_CERT_FILE")]
+    pub(crate) bus_cert_file: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", env = "MUSTER_BUS_KEY_FILE")]
+    pub(crate) bus_key_file: Option<PathBuf>,
+    /// File with the password of the URL's user, or with a token if the URL names none
+    #[arg(long, value_name = "FILE", env = "MUSTER_BUS_PASSWORD_FILE")]
+    pub(crate) bus_password_file: Option<PathBuf>,
+    /// Credentials file of NATS: a user's JWT and the seed of its key
+    #[arg(long, value_name = "FILE", env = "MUSTER_BUS_CREDS")]
+    pub(crate) bus_creds: Option<PathBuf>,
     /// NATS servers that each keep the event log: 1, or 3 where NATS is a cluster [default: 1]
     #[arg(long, value_name = "N", env = "MUSTER_BUS_REPLICAS")]
     pub(crate) bus_replicas: Option<usize>,
-    /// Redis for agent records, as redis://HOST:PORT
+    /// Redis for agent records, as redis://HOST:PORT, or rediss:// with TLS
     #[arg(long, value_name = "URL", env = "MUSTER_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
+    /// Authorities (PEM) that the store's certificate must be of, instead of this machine's
+    #[arg(long, value_name = "FILE", env = "MUSTER_STORE_CA_FILE")]
+    pub(crate) store_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) to show to the store
+    #[arg(long, value_name = "FILE", env = "MUSTER_STORE_CERT_FILE")]
+    pub(crate) store_cert_file: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", env = "MUSTER_STORE_KEY_FILE")]
+    pub(crate) store_key_file: Option<PathBuf>,
+    /// File with the password of the URL's user, or of the default one
+    #[arg(long, value_name = "FILE", env = "MUSTER_STORE_PASSWORD_FILE")]
+    pub(crate) store_password_file: Option<PathBuf>,
     /// Redis for configs and assignments; another one than the store's
     #[arg(long, value_name = "URL", env = "MUSTER_LEDGER", hide_env_values = true)]
     pub(crate) ledger: Option<String>,
+    /// Authorities (PEM) that the ledger's certificate must be of, instead of this machine's
+    #[arg(long, value_name = "FILE", env = "MUSTER_LEDGER_CA_FILE")]
+    pub(crate) ledger_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) to show to the ledger
+    #[arg(long, value_name = "FILE", env = "MUSTER_LEDGER_CERT_FILE")]
+    pub(crate) ledger_cert_file: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", env = "MUSTER_LEDGER_KEY_FILE")]
+    pub(crate) ledger_key_file: Option<PathBuf>,
+    /// File with the password of the URL's user, or of the default one
+    #[arg(long, value_name = "FILE", env = "MUSTER_LEDGER_PASSWORD_FILE")]
+    pub(crate) ledger_password_file: Option<PathBuf>,
     /// Accept a ledger whose Redis may evict configs and assignments when memory runs out
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL", env = "MUSTER_ALLOW_EVICTING_LEDGER")]
@@ -208,9 +247,22 @@ impl Layer {
             control_client_ca: self.control_client_ca.or(below.control_client_ca),
             operator_token_file: self.operator_token_file.or(below.operator_token_file),
             bus: self.bus.or(below.bus),
+            bus_ca_file: self.bus_ca_file.or(below.bus_ca_file),
+            bus_cert_file: self.bus_cert_file.or(below.bus_cert_file),
+            bus_key_file: self.bus_key_file.or(below.bus_key_file),
+            bus_password_file: self.bus_password_file.or(below.bus_password_file),
+            bus_creds: self.bus_creds.or(below.bus_creds),
             bus_replicas: self.bus_replicas.or(below.bus_replicas),
             store: self.store.or(below.store),
+            store_ca_file: self.store_ca_file.or(below.store_ca_file),
+            store_cert_file: self.store_cert_file.or(below.store_cert_file),
+            store_key_file: self.store_key_file.or(below.store_key_file),
+            store_password_file: self.store_password_file.or(below.store_password_file),
             ledger: self.ledger.or(below.ledger),
+            ledger_ca_file: self.ledger_ca_file.or(below.ledger_ca_file),
+            ledger_cert_file: self.ledger_cert_file.or(below.ledger_cert_file),
+            ledger_key_file: self.ledger_key_file.or(below.ledger_key_file),
+            ledger_password_file: self.ledger_password_file.or(below.ledger_password_file),
             allow_evicting_ledger: self.allow_evicting_ledger.or(below.allow_evicting_ledger),
             insecure_listen: self.insecure_listen.or(below.insecure_listen),
             fleet: self.fleet.or(below.fleet),

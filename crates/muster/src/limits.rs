@@ -43,3 +43,5 @@ pub(crate) const BACKENDS_RETRY: Duration = Duration::from_millis(500);
 pub(crate) const DEMO_AGENTS_MAX: u16 = 1000;
 /// How often a demo's agents speak: often enough to watch.
 pub(crate) const DEMO_HEARTBEAT: Duration = Duration::from_secs(10);
+/// Bytes of a file with a password, credentials or certificates: all authorities there are.
+pub(crate) const SECRET_BYTES_MAX: u64 = 1 << 20;

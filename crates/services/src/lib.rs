@@ -1,11 +1,12 @@
-//! The real NATS and Redis for tests and tools: found, started on free ports, stopped when
-//! dropped, the `muster` binary in the same way, and certificates. None of Muster's code may enter
-//! here, and no product crate depends on it.
+//! The real NATS and Redis for tests and tools: found, started on free ports, in the open or
+//! behind TLS and a password, stopped when dropped; the `muster` binary in the same way; and
+//! certificates. None of Muster's code may enter here, and no product crate depends on it.
 
 mod authority;
+mod lock;
 mod muster;
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 pub use authority::{Authority, Pair};
+pub use lock::{Lock, PASSWORD, USER};
 pub use muster::{Muster, binary};
 
 /// How long a server may take until it answers.
@@ -29,6 +31,8 @@ pub struct Server {
     kind: Kind,
     address: SocketAddr,
     data: TempDir,
+    /// Its settings, if it has a lock.
+    locked: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,21 +69,50 @@ pub fn find(program: &str) -> Option<PathBuf> {
 impl Server {
     /// Starts NATS with JetStream.
     pub fn nats() -> anyhow::Result<Self> {
-        Self::start(Kind::Nats)
+        Self::start(Kind::Nats, None)
     }
 
     /// Starts Redis as the ledger needs it: every write on disk, nothing evicted.
     pub fn redis() -> anyhow::Result<Self> {
-        Self::start(Kind::Redis)
+        Self::start(Kind::Redis, None)
     }
 
-    /// `nats://…` or `redis://…`.
+    /// The same NATS, for [`USER`] with [`PASSWORD`] alone, and only inside TLS.
+    pub fn locked_nats(lock: &Lock) -> anyhow::Result<Self> {
+        Self::start(Kind::Nats, Some(&lock.nats()))
+    }
+
+    /// The same Redis, for [`USER`] with [`PASSWORD`] alone, and only inside TLS.
+    pub fn locked_redis(lock: &Lock) -> anyhow::Result<Self> {
+        Self::start(Kind::Redis, Some(&lock.redis()))
+    }
+
+    /// NATS with settings of its own, beside address and data.
+    pub fn nats_with(settings: &str) -> anyhow::Result<Self> {
+        Self::start(Kind::Nats, Some(settings))
+    }
+
+    /// `nats://…` or `redis://…`; of one with a lock `tls://…` or `rediss://…`. Without
+    /// credentials.
     pub fn url(&self) -> String {
-        let scheme = match self.kind {
-            Kind::Nats => "nats",
-            Kind::Redis => "redis",
+        let scheme = match (self.kind, &self.locked) {
+            (Kind::Nats, None) => "nats",
+            (Kind::Nats, Some(_)) => "tls",
+            (Kind::Redis, None) => "redis",
+            (Kind::Redis, Some(_)) => "rediss",
         };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// `HOST:PORT`.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Replaces the settings of a server that has its own, for its next start.
+    pub fn set(&self, settings: &str) -> anyhow::Result<()> {
+        let file = self.locked.as_ref().context("this server has no settings of its own")?;
+        Ok(std::fs::write(file, settings)?)
     }
 
     /// Process id, for signals.
@@ -97,15 +130,19 @@ impl Server {
     /// Starts the server again on its old port and data.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         let _ = self.kill();
-        self.child = spawn(self.kind, self.address, self.data.path())?;
+        self.child = spawn(self.kind, self.address, self.data.path(), self.locked.as_deref())?;
         self.wait()
     }
 
-    fn start(kind: Kind) -> anyhow::Result<Self> {
+    fn start(kind: Kind, settings: Option<&str>) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = spawn(kind, address, data.path())?;
-        let mut server = Self { child, kind, address, data };
+        let locked = settings.map(|_| data.path().join("settings"));
+        if let (Some(file), Some(settings)) = (&locked, settings) {
+            std::fs::write(file, settings)?;
+        }
+        let child = spawn(kind, address, data.path(), locked.as_deref())?;
+        let mut server = Self { child, kind, address, data, locked };
         server.wait()?;
         Ok(server)
     }
@@ -132,6 +169,11 @@ impl Server {
         if self.kind == Kind::Redis {
             stream.write_all(b"PING\r\n")?;
         }
+        if self.kind == Kind::Redis && self.locked.is_some() {
+            // It hangs up on who speaks no TLS: that is an answer too.
+            let read = stream.read(&mut answer);
+            return Ok(!read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+        }
         stream.read_exact(&mut answer)?;
         Ok(answer.starts_with(b"INFO ") || answer.starts_with(b"+PONG"))
     }
@@ -143,7 +185,12 @@ impl Drop for Server {
     }
 }
 
-fn spawn(kind: Kind, address: SocketAddr, data: &Path) -> anyhow::Result<Child> {
+fn spawn(
+    kind: Kind,
+    address: SocketAddr,
+    data: &Path,
+    locked: Option<&Path>,
+) -> anyhow::Result<Child> {
     let name = match kind {
         Kind::Nats => "nats-server",
         Kind::Redis => "redis-server",
@@ -153,13 +200,23 @@ fn spawn(kind: Kind, address: SocketAddr, data: &Path) -> anyhow::Result<Child> 
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let mut command = Command::new(program);
     match kind {
-        Kind::Nats => command.args(["-a", &host, "-p", &port, "-js", "-sd"]).arg(data),
-        Kind::Redis => command
-            .args(["--bind", &host, "--port", &port, "--save", "", "--appendonly", "yes"])
-            .args(["--appendfsync", "always", "--maxmemory-policy", "noeviction"])
-            .args(["--enable-debug-command", "yes", "--dir"])
-            .arg(data),
-    };
+        Kind::Nats => {
+            command.args(["-a", &host, "-p", &port, "-js", "-sd"]).arg(data);
+            command.args(locked.map(|_| "-c")).args(locked);
+        }
+        Kind::Redis => {
+            let ports = match locked {
+                Some(_) => ["--port", "0", "--tls-port", &port],
+                None => ["--port", &port, "--tls-port", "0"],
+            };
+            command.args(locked).args(["--bind", &host]).args(ports);
+            command
+                .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+                .args(["--maxmemory-policy", "noeviction", "--enable-debug-command", "yes"])
+                .arg("--dir")
+                .arg(data);
+        }
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -8,6 +8,10 @@ pub enum Error {
     /// commit was done: load again before deciding.
     #[error("store unavailable: {0}")]
     Unavailable(String),
+    /// The server does not let this process in, or is not the one it was told to trust. Trying
+    /// again changes nothing: the settings must.
+    #[error("{0}")]
+    Refused(String),
     /// A stored value cannot be read. Quarantine it; the rest of the store is fine.
     #[error("{key} cannot be read: {reason}")]
     Corrupt {

@@ -20,7 +20,7 @@ mod v1 {
 }
 
 pub use self::redb::Redb;
-pub use self::redis::{Durability, Redis, RedisConfig};
+pub use self::redis::{Durability, Redis, RedisAccess, RedisConfig};
 pub use counted::{Counted, Counts, Op};
 pub use error::Error;
 pub use memory::Memory;

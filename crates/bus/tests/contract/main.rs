@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod locked;
 mod log;
 mod messages;
 mod nats_only;
@@ -11,8 +12,8 @@ mod typed;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, InProcess, Nats, NatsConfig};
-use services::Server;
+use bus::{Bus, InProcess, Nats, NatsAccess, NatsConfig};
+use services::{Authority, Lock, Server};
 
 /// How long anything may take that should take no time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,13 +36,33 @@ pub(crate) async fn nats() -> Option<Pair> {
     Some(Pair { a: Arc::new(a), b: Arc::new(b), _server: Some(server) })
 }
 
+/// Inside TLS, by user and password.
+pub(crate) async fn locked_nats() -> Option<Pair> {
+    program()?;
+    let authority = Authority::new().unwrap();
+    let server = Server::locked_nats(&Lock::new(&authority).unwrap()).unwrap();
+    let connect = async |name| {
+        connect_as(locked::url(&server), name, locked::access(&authority)).await.unwrap()
+    };
+    let (a, b) = (connect("a").await, connect("b").await);
+    Some(Pair { a: Arc::new(a), b: Arc::new(b), _server: Some(server) })
+}
+
 pub(crate) async fn connect(server: &Server, name: &str) -> Nats {
     connect_to(server.url(), name).await.unwrap()
 }
 
 pub(crate) async fn connect_to(url: String, name: &str) -> Result<Nats, bus::Error> {
+    connect_as(url, name, NatsAccess::default()).await
+}
+
+pub(crate) async fn connect_as(
+    url: String,
+    name: &str,
+    access: NatsAccess,
+) -> Result<Nats, bus::Error> {
     let (fleet, name) = ("test".to_owned(), name.to_owned());
-    Nats::connect(NatsConfig { url, fleet, name, replicas: 1 }).await
+    Nats::connect(NatsConfig { url, access, fleet, name, replicas: 1 }).await
 }
 
 /// A NATS of its own, or nothing where there is none.
@@ -66,6 +87,7 @@ macro_rules! contract {
     ($($module:ident :: $case:ident),* $(,)?) => {
         contract!(@backend in_process: $($module::$case),*);
         contract!(@backend nats: $($module::$case),*);
+        contract!(@backend locked_nats: $($module::$case),*);
     };
     (@backend $backend:ident: $($module:ident :: $case:ident),*) => {
         mod $backend {

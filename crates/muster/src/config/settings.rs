@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::protocol::Protocol;
-use super::{Doors, Layer, LogFormat, Opened, Role};
+use super::{Access, Doors, Layer, LogFormat, Opened, Role};
 use crate::exit::Failure;
 
 /// What `serve` runs with.
@@ -47,6 +47,9 @@ pub(crate) struct Cluster {
     pub(crate) bus: Option<String>,
     pub(crate) store: Option<String>,
     pub(crate) ledger: Option<String>,
+    pub(crate) bus_access: Access,
+    pub(crate) store_access: Access,
+    pub(crate) ledger_access: Access,
 }
 
 const OPAMP_PORT: u16 = 4320;
@@ -58,6 +61,7 @@ impl Settings {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let protocol = Protocol::check(&layer)?;
         let doors = Doors::check(&layer)?;
+        let cluster = Cluster::of(&layer)?;
         let settings = Self {
             roles: Roles::of(&layer.role),
             data_dir: layer.data_dir.unwrap_or_else(|| "muster-data".into()),
@@ -66,11 +70,7 @@ impl Settings {
             ops_listen: layer.ops_listen.unwrap_or(local(OPS_PORT)),
             protocol,
             doors,
-            cluster: Cluster {
-                bus: url("bus", layer.bus, &["nats://", "tls://"])?,
-                store: url("store", layer.store, &["redis://"])?,
-                ledger: url("ledger", layer.ledger, &["redis://"])?,
-            },
+            cluster,
             bus_replicas: layer.bus_replicas.unwrap_or(1),
             allow_evicting_ledger: layer.allow_evicting_ledger.unwrap_or(false),
             fleet: layer.fleet.unwrap_or_else(|| "muster".to_owned()),
@@ -154,6 +154,45 @@ impl Roles {
 }
 
 impl Cluster {
+    fn of(layer: &Layer) -> anyhow::Result<Self> {
+        let bus = url("bus", layer.bus.clone(), &["nats://", "tls://"])?;
+        let redis =
+            |flag, value: &Option<String>| url(flag, value.clone(), &["redis://", "rediss://"]);
+        let (store, ledger) = (redis("store", &layer.store)?, redis("ledger", &layer.ledger)?);
+        let bus_access = Access {
+            service: "bus",
+            ca: layer.bus_ca_file.clone(),
+            certificate: layer.bus_cert_file.clone(),
+            key: layer.bus_key_file.clone(),
+            password: layer.bus_password_file.clone(),
+            creds: layer.bus_creds.clone(),
+        };
+        let store_access = Access {
+            service: "store",
+            ca: layer.store_ca_file.clone(),
+            certificate: layer.store_cert_file.clone(),
+            key: layer.store_key_file.clone(),
+            password: layer.store_password_file.clone(),
+            creds: None,
+        };
+        let ledger_access = Access {
+            service: "ledger",
+            ca: layer.ledger_ca_file.clone(),
+            certificate: layer.ledger_cert_file.clone(),
+            key: layer.ledger_key_file.clone(),
+            password: layer.ledger_password_file.clone(),
+            creds: None,
+        };
+        Ok(Self {
+            bus_access: bus_access.check(bus.as_deref())?,
+            store_access: store_access.check(store.as_deref())?,
+            ledger_access: ledger_access.check(ledger.as_deref())?,
+            bus,
+            store,
+            ledger,
+        })
+    }
+
     fn check(&self, roles: Roles) -> anyhow::Result<()> {
         let names = roles.names().join(", ");
         if self.bus.is_none() && roles != Roles::ALL {

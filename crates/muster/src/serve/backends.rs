@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use super::durability;
 use super::seams::Seams;
-use crate::config::Settings;
+use crate::config::{Access, Settings};
+use crate::exit::Failure;
 use crate::limits;
 
 /// Name of the embedded store in the data directory.
@@ -60,15 +61,18 @@ async fn bus(settings: &Settings, process: &str) -> anyhow::Result<Arc<dyn Bus>>
     let Some(url) = &settings.cluster.bus else {
         return Ok(Arc::new(bus::InProcess::default()));
     };
+    let access = settings.cluster.bus_access.nats()?;
     let connect = || {
         Nats::connect(NatsConfig {
             url: url.clone(),
+            access: access.clone(),
             fleet: settings.fleet.clone(),
             name: process.to_owned(),
             replicas: settings.bus_replicas,
         })
     };
-    Ok(Arc::new(until_there("--bus", connect).await?))
+    let is_final = |error: &bus::Error| matches!(error, bus::Error::Refused(_));
+    Ok(Arc::new(until_there("--bus", connect, is_final).await?))
 }
 
 async fn embedded(dir: PathBuf) -> anyhow::Result<Stores> {
@@ -85,9 +89,10 @@ fn open_file(dir: &Path) -> anyhow::Result<Redb> {
 }
 
 async fn redis(settings: &Settings, store: &str) -> anyhow::Result<Stores> {
-    let records = connect_redis("--store", store, &settings.fleet).await?;
-    let ledger = match &settings.cluster.ledger {
-        Some(url) => connect_redis("--ledger", url, &settings.fleet).await?,
+    let (cluster, fleet) = (&settings.cluster, &settings.fleet);
+    let records = connect_redis("--store", store, &cluster.store_access, fleet).await?;
+    let ledger = match &cluster.ledger {
+        Some(url) => connect_redis("--ledger", url, &cluster.ledger_access, fleet).await?,
         None => {
             tracing::warn!(
                 "no --ledger: configs and assignments share the agent records' Redis, and are \
@@ -106,13 +111,25 @@ async fn redis(settings: &Settings, store: &str) -> anyhow::Result<Stores> {
     Ok(Stores { records: counted(records), ledger: counted(ledger) })
 }
 
-async fn connect_redis(flag: &str, url: &str, fleet: &str) -> anyhow::Result<Arc<Redis>> {
-    let connect = || Redis::connect(RedisConfig { url: url.to_owned(), fleet: fleet.to_owned() });
-    until_there(flag, connect).await.map(Arc::new)
+async fn connect_redis(
+    flag: &str,
+    url: &str,
+    access: &Access,
+    fleet: &str,
+) -> anyhow::Result<Arc<Redis>> {
+    let config =
+        RedisConfig { url: url.to_owned(), access: access.redis()?, fleet: fleet.to_owned() };
+    let is_final = |error: &store::Error| matches!(error, store::Error::Refused(_));
+    until_there(flag, || Redis::connect(config.clone()), is_final).await.map(Arc::new)
 }
 
-/// Services may start after this process: tries again until the deadline.
-async fn until_there<T, E, F>(flag: &str, connect: impl Fn() -> F) -> anyhow::Result<T>
+/// Services may start after this process: tries again until the deadline, but for errors that no
+/// patience mends.
+async fn until_there<T, E, F>(
+    flag: &str,
+    connect: impl Fn() -> F,
+    is_final: impl Fn(&E) -> bool,
+) -> anyhow::Result<T>
 where
     E: Display,
     F: Future<Output = Result<T, E>>,
@@ -121,6 +138,10 @@ where
     loop {
         match tokio::time::timeout_at(deadline, connect()).await {
             Ok(Ok(connected)) => return Ok(connected),
+            // Who started this has to change what they wrote.
+            Ok(Err(error)) if is_final(&error) => {
+                return Err(Failure::usage(format!("{flag}: {error}")));
+            }
             Ok(Err(error)) if Instant::now() + limits::BACKENDS_RETRY >= deadline => {
                 return Err(anyhow!("{flag}: {error}"));
             }

@@ -44,7 +44,7 @@ fn roles_of_a_cluster_work_together() {
 }
 
 /// One poll of a new agent, answered.
-fn poll(gateway: &Server, uid: [u8; 16]) {
+pub(crate) fn poll(gateway: &Server, uid: [u8; 16]) {
     let report = AgentToServer {
         instance_uid: uid.to_vec(),
         agent_description: Some(AgentDescription::default()),

@@ -7,6 +7,7 @@ mod cluster;
 mod doors;
 mod fleet;
 mod life;
+mod locked;
 mod process;
 mod settings;
 mod status;

@@ -5,17 +5,15 @@ use std::fmt;
 
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _,
-    Pipeline, ProtocolVersion, RedisError, RedisResult, cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline,
+    RedisError, RedisResult, cmd,
 };
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use tokio::time::timeout;
 
+use super::{RedisConfig, access};
 use crate::Error;
-use crate::limits::{
-    CALL_TIMEOUT, CONNECT_TIMEOUT, POOL_MAX, RECONNECT_DELAY, RESPONSE_TIMEOUT,
-    UNACKNOWLEDGED_TIMEOUT,
-};
+use crate::limits::{CALL_TIMEOUT, CONNECT_TIMEOUT, POOL_MAX, RECONNECT_DELAY, RESPONSE_TIMEOUT};
 
 /// The functions every write goes through.
 const LIBRARY: &str = include_str!("muster_v2.lua");
@@ -29,26 +27,30 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects and loads the functions.
-    pub(super) async fn connect(url: &str) -> Result<Self, Error> {
-        let info = connection_info(url).map_err(|error| {
-            Error::Unavailable(format!("the Redis URL cannot be used: {error}"))
-        })?;
+    pub(super) async fn connect(config: &RedisConfig) -> Result<Self, Error> {
+        let info = config.access.info(&config.url)?;
         let address = info.addr().to_string();
         let failed =
             |error: &dyn fmt::Display| Error::Unavailable(format!("redis at {address}: {error}"));
         let cold = pool(info.clone()).map_err(|error| failed(&error))?;
-        let config = ConnectionManagerConfig::new()
+        let manager = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
             .set_number_of_retries(1)
             .set_min_delay(RECONNECT_DELAY.0)
             .set_max_delay(RECONNECT_DELAY.1);
+        let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let connecting =
-            async { ConnectionManager::new_with_config(Client::open(info)?, config).await };
+            async { ConnectionManager::new_with_config(Client::open(info)?, manager).await };
         let hot = timeout(CALL_TIMEOUT, connecting)
             .await
-            .map_err(|_| failed(&format!("no connection in {CALL_TIMEOUT:?}")))?
-            .map_err(|error| failed(&error))?;
+            .map_err(|_| {
+                failed(&format!("no connection in {CALL_TIMEOUT:?}{}", access::hint(tls, None)))
+            })?
+            .map_err(|error| match config.access.refusal(&error) {
+                Some(reason) => Error::Refused(format!("redis at {address}: {reason}")),
+                None => failed(&format!("{error}{}", access::hint(tls, Some(&error)))),
+            })?;
         let link = Self { address, hot, cold };
         link.load().await?;
         Ok(link)
@@ -150,15 +152,6 @@ impl From<Error> for Apart {
     fn from(error: Error) -> Self {
         Self::Away(error)
     }
-}
-
-fn connection_info(url: &str) -> RedisResult<ConnectionInfo> {
-    let info = url.into_connection_info()?;
-    // RESP3 tells of a lost connection when it is lost, not with the next command.
-    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    let tcp =
-        info.tcp_settings().clone().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_TIMEOUT);
-    Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
 }
 
 fn pool(info: ConnectionInfo) -> Result<Pool, Box<dyn std::error::Error>> {

@@ -4,6 +4,7 @@
 //! Every key of a call carries one hash tag, `{fleet:shard}`, so that shards may lie on different
 //! nodes. What is durable is the server's own setting: see [`Durability`].
 
+mod access;
 mod keys;
 mod link;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use model::ConfigHash;
 use opamp::InstanceUid;
 
+pub use self::access::RedisAccess;
 use self::keys::Keys;
 use self::link::{Apart, Link};
 use crate::Error;
@@ -26,8 +28,10 @@ use crate::port::{Cursor, Key, Outcome, Page, Presence, Store, Stored, Table, Ve
 /// Which server, and whose keys on it.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/database]`.
+    /// `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
     pub url: String,
+    /// Who this process is to the server and which server it believes, beside what the URL says.
+    pub access: RedisAccess,
     /// Name of the fleet: prefix of every key. Letters, digits, `-`, `_` and `.`.
     pub fleet: String,
 }
@@ -65,7 +69,7 @@ impl Durability {
 impl Redis {
     /// Connects, and loads the functions into the server.
     pub async fn connect(config: RedisConfig) -> Result<Self, Error> {
-        Ok(Self { keys: Keys::new(&config.fleet)?, link: Link::connect(&config.url).await? })
+        Ok(Self { keys: Keys::new(&config.fleet)?, link: Link::connect(&config).await? })
     }
 
     /// How durable the server says its data is.

@@ -11,6 +11,7 @@ mod bodies;
 mod counts;
 mod deletes;
 mod fixture;
+mod locked;
 mod outbox;
 mod presence;
 mod random;
@@ -24,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::BoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use services::Server;
-use store::{Memory, Redb, Redis, RedisConfig, Store};
+use store::{Memory, Redb, Redis, RedisAccess, RedisConfig, Store};
 
 type Case = fn(Arc<dyn Store>) -> BoxFuture<'static, ()>;
 
@@ -89,11 +90,15 @@ fn main() {
             let server = shared.get_or_init(|| Server::redis().unwrap());
             let (url, fleet) = (server.url(), name.replace("::", "-"));
             run(async move {
-                let redis = Redis::connect(RedisConfig { url, fleet }).await.unwrap();
+                let redis =
+                    Redis::connect(RedisConfig { url, fleet, access: RedisAccess::default() })
+                        .await
+                        .unwrap();
                 case(Arc::new(redis)).await;
             })
         }));
     }
+    trials.extend(locked::trials(cases()));
     trials.extend(redb::trials());
     trials.extend(redis::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);

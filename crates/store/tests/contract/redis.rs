@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libtest_mimic::Trial;
 use model::ConfigHash;
 use services::Server;
-use store::{Durability, Error, Outcome, Redis, RedisConfig, Store, Version};
+use store::{Durability, Error, Outcome, Redis, RedisAccess, RedisConfig, Store, Version};
 
 use crate::fixture::{agent, commit, eventually, get, seen, stored, tell, uid, write};
 use crate::{redis_trial, run};
@@ -33,9 +33,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
+fn config(url: String, fleet: &str) -> RedisConfig {
+    RedisConfig { url, fleet: fleet.to_owned(), access: RedisAccess::default() }
+}
+
 async fn connect(server: &Server) -> Redis {
-    let (url, fleet) = (server.url(), "test".to_owned());
-    Redis::connect(RedisConfig { url, fleet }).await.unwrap()
+    Redis::connect(config(server.url(), "test")).await.unwrap()
 }
 
 /// Says something to the server past the store.
@@ -150,15 +153,13 @@ async fn large_versions_keep_every_bit(server: Server) {
 
 async fn fleets_do_not_mix(server: Server) {
     let one = connect(&server).await;
-    let config = RedisConfig { url: server.url(), fleet: "other".to_owned() };
-    let other = Redis::connect(config).await.unwrap();
+    let other = Redis::connect(config(server.url(), "other")).await.unwrap();
     commit(&one, write(&agent(1), 0, "one")).await;
     one.put_presence("gw", &[seen(1, 1)]).await.unwrap();
     assert_eq!(get(&other, &agent(1)).await, None);
     let ask = [("gw".to_owned(), uid(1))];
     assert_eq!(other.get_presence(&ask).await.unwrap(), [None]);
-    let bad = RedisConfig { url: server.url(), fleet: "a}b".to_owned() };
-    assert!(Redis::connect(bad).await.is_err());
+    assert!(Redis::connect(config(server.url(), "a}b")).await.is_err());
 }
 
 async fn the_server_tells_how_durable_it_is(server: Server) {
@@ -178,11 +179,10 @@ async fn the_server_tells_how_durable_it_is(server: Server) {
 async fn no_secret_is_shown(mut server: Server) {
     let set = [&b"ACL"[..], b"SETUSER", b"joe", b"on", b">hunter2", b"~*", b"+@all"];
     tell_server(&server, &set).await;
-    let config = |password: &str| RedisConfig {
-        url: server.url().replace("redis://", &format!("redis://joe:{password}@")),
-        fleet: "test".to_owned(),
+    let with = |password: &str| {
+        config(server.url().replace("redis://", &format!("redis://joe:{password}@")), "test")
     };
-    let (good, wrong) = (config("hunter2"), config("hunter2wrong"));
+    let (good, wrong) = (with("hunter2"), with("hunter2wrong"));
     let mut shown = vec![format!("{good:?}")];
     shown.push(Redis::connect(wrong).await.unwrap_err().to_string());
     let store = Redis::connect(good.clone()).await.unwrap();
@@ -191,8 +191,7 @@ async fn no_secret_is_shown(mut server: Server) {
     shown.push(store.ready().await.unwrap_err().to_string());
     shown.push(Redis::connect(good).await.unwrap_err().to_string());
     for url in ["redis://joe:hunter2@host:port", "rediss://joe:hunter2@127.0.0.1:1", "hunter2"] {
-        let config = RedisConfig { url: url.to_owned(), fleet: "test".to_owned() };
-        shown.push(Redis::connect(config).await.unwrap_err().to_string());
+        shown.push(Redis::connect(config(url.to_owned(), "test")).await.unwrap_err().to_string());
     }
     for text in shown {
         assert!(!text.contains("hunter2") && !text.contains("joe"), "{text}");

@@ -44,7 +44,7 @@ pub(super) const FENCES: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["muster"]),
     ("metrics-exporter-prometheus", &["muster"]),
     ("rand", &["agent", "muster"]),
-    ("rustls", &["agent", "trust"]),
+    ("rustls", &["agent", "muster", "trust"]),
     ("tokio-rustls", &["agent", "trust"]),
     ("saphyr-parser", &["control"]),
     ("toml", &["control", "muster"]),
