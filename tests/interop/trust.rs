@@ -62,14 +62,18 @@ async fn known(command: fn(&str) -> Option<Command>) {
     assert_eq!(operator.count().await, 1, "nobody else is listed");
 
     // Taken out of the file, the token is good for nothing any more.
-    let refused = metric(&muster, "muster_gateway_unauthorized_total").await;
-    std::fs::write(&tokens, "").unwrap();
+    std::fs::write(&tokens, "someone 0123456789abcdef-else\n").unwrap();
     let polls = async || metric(&muster, "muster_gateway_polls_total").await;
     until("it is refused as well", async || {
-        metric(&muster, "muster_gateway_unauthorized_total").await > refused
-            && metric(&muster, "muster_gateway_polls_total").await == polls().await
+        let (before, refused) = (polls().await, unauthorized(&muster).await);
+        until("another one is refused", async || unauthorized(&muster).await > refused + 1).await;
+        polls().await == before
     })
     .await;
+}
+
+async fn unauthorized(muster: &Muster) -> u64 {
+    metric(muster, "muster_gateway_unauthorized_total").await
 }
 
 /// The reference agent on both transports, with a certificate of its own where one is asked for.

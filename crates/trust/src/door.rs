@@ -65,11 +65,16 @@ impl Files {
             keeper.follow(files.all(), move |files| TlsFiles::server(files, protocol))
         });
         let tokens = self.tokens.as_ref().map(|path| {
-            keeper.follow(vec![path.clone()], |files| {
+            let tokens = keeper.follow(vec![path.clone()], |files| {
                 let path = &files[0].path;
                 let text = std::str::from_utf8(&files[0].bytes);
                 Tokens::parse(path, text.map_err(|_| Error::file(path, "is not text"))?)
-            })
+            })?;
+            // To begin with it is a mistake. Later it takes the last token out.
+            match tokens.borrow().is_empty() {
+                true => Err(Error::file(path, "there is no token in it, so nobody could come in")),
+                false => Ok(tokens.clone()),
+            }
         });
         Ok(Door { tls: tls.transpose()?, tokens: tokens.transpose()? })
     }
@@ -144,7 +149,8 @@ mod tests {
         let path = dir.path().join("tokens");
         std::fs::write(&path, "alice 0123456789abcdef\n").unwrap();
         let files = Files { tokens: Some(path), ..Files::default() };
-        let door = files.door(b"h2", &mut Keeper::default()).unwrap();
+        let mut keeper = Keeper::default();
+        let door = files.door(b"h2", &mut keeper).unwrap();
         let admit = |text: &str| door.admit(Some(text.as_bytes()));
         let alice = admit("Bearer 0123456789abcdef").unwrap();
         assert_eq!(&*alice.clone().unwrap().name, "alice");
@@ -155,6 +161,12 @@ mod tests {
         }
         assert_eq!(door.admit(None), Err(Refused::Missing));
         assert!(door.admits_still(alice.as_deref()) && !door.admits_still(None));
+        let path = files.tokens.clone().unwrap();
+        std::fs::write(&path, "# nobody\n").unwrap();
+        (0..2).for_each(|_| keeper.look());
+        assert!(!door.admits_still(alice.as_deref()), "the last token can be taken out");
+        let error = files.door(b"h2", &mut Keeper::default()).unwrap_err().to_string();
+        assert!(error.contains("no token"), "but nothing starts that way: {error}");
         assert_eq!(Door::default().admit(None), Ok(None), "an open door asks nobody");
         assert!(Door::default().admits_still(None));
     }
