@@ -1,4 +1,5 @@
-//! Whose request it is: an operator's token, looked at before any service sees the request.
+//! Whose request it is: an operator's token, looked at before any service sees the request, or
+//! else the certificate that the connection came in by.
 
 use std::sync::Arc;
 
@@ -7,9 +8,16 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 use trust::{Door, Holder};
 
+use crate::incoming::CertificateName;
+
 /// Who asks; nobody in particular where no token is asked for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Actor(pub(crate) Option<Arc<Holder>>);
+pub(crate) struct Actor {
+    /// By the token.
+    pub(crate) holder: Option<Arc<Holder>>,
+    /// By the certificate.
+    certificate: Option<Arc<str>>,
+}
 
 impl Actor {
     /// Who sent a request that came through a [`Doorkeeper`].
@@ -19,7 +27,8 @@ impl Actor {
 
     /// Their name, for the record of what they did; empty for nobody in particular.
     pub(crate) fn name(&self) -> String {
-        self.0.as_ref().map_or_else(String::new, |holder| holder.name.to_string())
+        let held = self.holder.as_ref().map(|holder| &holder.name);
+        held.or(self.certificate.as_ref()).map_or_else(String::new, ToString::to_string)
     }
 }
 
@@ -34,7 +43,9 @@ impl Interceptor for Doorkeeper {
             metrics::counter!("muster_control_unauthenticated_total").increment(1);
             Status::unauthenticated(refused.to_string())
         })?;
-        request.extensions_mut().insert(Actor(holder));
+        let certificate = request.extensions().get::<CertificateName>();
+        let certificate = certificate.and_then(|name| name.0.clone());
+        request.extensions_mut().insert(Actor { holder, certificate });
         Ok(request)
     }
 }

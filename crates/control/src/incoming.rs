@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 use trust::Door;
 
 use crate::Limits;
@@ -25,10 +25,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Peer {
     stream: trust::Stream,
-    info: TcpConnectInfo,
+    name: CertificateName,
     /// Its share of the connections there may be.
     _room: OwnedSemaphorePermit,
 }
+
+/// The name in the certificate that a connection came in by; goes with each of its requests.
+#[derive(Debug, Clone)]
+pub(crate) struct CertificateName(pub(crate) Option<Arc<str>>);
 
 /// Accepts connections until told to stop.
 pub(crate) fn accept(
@@ -75,15 +79,16 @@ pub(crate) fn accept(
 
 async fn come_in(door: &Door, stream: TcpStream, room: OwnedSemaphorePermit) -> io::Result<Peer> {
     stream.set_nodelay(true)?;
-    let info = stream.connect_info();
-    Ok(Peer { stream: door.open(stream).await?, info, _room: room })
+    let stream = door.open(stream).await?;
+    let name = CertificateName(stream.certificate_name().map(Arc::from));
+    Ok(Peer { stream, name, _room: room })
 }
 
 impl Connected for Peer {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = CertificateName;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.info.clone()
+    fn connect_info(&self) -> CertificateName {
+        self.name.clone()
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod limits;
 mod stream;
+mod subject;
 mod tls;
 mod tokens;
 

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::subject::common_name;
+
 /// Bytes to and from a peer.
 #[derive(Debug)]
 pub enum Stream {
@@ -15,6 +17,19 @@ pub enum Stream {
     Plain(TcpStream),
     /// Inside TLS. Apart, since it is large and most of it is idle.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// The name in the peer's certificate, where it showed one.
+    pub fn certificate_name(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => {
+                let shown = stream.get_ref().1.peer_certificates()?;
+                common_name(shown.first()?)
+            }
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -58,7 +58,7 @@ impl agents_server::Agents for Api {
         request: Request<WatchAgentsRequest>,
     ) -> Result<Response<Self::WatchAgentsStream>, Status> {
         self.check_view()?;
-        let (door, Actor(holder)) = (self.door.clone(), Actor::of(&request));
+        let (door, holder) = (self.door.clone(), Actor::of(&request).holder);
         let refused = async move { door.until_refused(holder).await };
         let request = request.get_ref();
         let selector = parse_selector("selector", &request.selector)?;

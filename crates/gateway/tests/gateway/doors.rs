@@ -37,6 +37,8 @@ impl House {
         keeping.spawn(keeper.run(CancellationToken::new()));
         let field = Field::behind(door, |limits| {
             limits.handshake_deadline = Duration::from_millis(300);
+            // Who is expelled is not to wait for it.
+            limits.close_grace = PATIENCE * 2;
         });
         Self { field: field.await, _keeping: keeping }
     }

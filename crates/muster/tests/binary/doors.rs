@@ -92,13 +92,17 @@ fn where_a_client_certificate_is_asked_for_nobody_comes_in_without() {
     server.wait_ready();
     let list = ["agents", "list", "--ca-file", ca.to_str().unwrap()];
     assert!(!server.client(&list).status.success(), "without a certificate");
-    let lists_as = |Pair { certificate, key }: Pair| {
+    let ask = |Pair { certificate, key }: &Pair, what: &[&str]| {
         let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-        let shown = ["--cert-file", certificate, "--key-file", key];
-        server.client(&[&list[..], &shown].concat()).status.success()
+        let shown = ["--ca-file", list[3], "--cert-file", certificate, "--key-file", key];
+        server.client(&[what, &shown].concat())
     };
-    assert!(!lists_as(other.client("mallory").unwrap()), "of another authority");
-    assert!(lists_as(authority.client("alice").unwrap()));
+    let (mallory, alice) = (other.client("mallory").unwrap(), authority.client("alice").unwrap());
+    assert!(!ask(&mallory, &list[..2]).status.success(), "of another authority");
+    let yaml = write(&authority.dir().join("c.yaml"), "a: 1\n");
+    assert!(ask(&alice, &["config", "apply", "c", "-f", yaml.to_str().unwrap()]).status.success());
+    let page = stdout(&ask(&alice, &["config", "get", "c"]));
+    assert!(page.contains("alice"), "the certificate's name is kept: {page}");
 }
 
 #[test]
