@@ -25,7 +25,7 @@ pub(crate) fn access(authority: &Authority) -> NatsAccess {
 }
 
 /// What a connection that is refused is told, soon.
-async fn refused(url: String, access: NatsAccess) -> String {
+pub(crate) async fn refused(url: String, access: NatsAccess) -> String {
     let start = Instant::now();
     let shown = format!("{access:?}");
     let error = connect_as(url, "a", access).await.unwrap_err();
