@@ -12,6 +12,7 @@ use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Rand
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
 use store::{Key, Outcome as Written, Presence, Store, Stored, Version, Write, tables};
+use tokio::time::timeout;
 
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
@@ -225,8 +226,9 @@ impl Engine {
     async fn load_labels(&self, agents: &mut BTreeMap<InstanceUid, Agent>) {
         let new = agents.iter().filter(|(_, agent)| agent.loaded.record.sequence_num.is_none());
         let new: Vec<InstanceUid> = new.map(|(uid, _)| *uid).collect();
-        match self.ledger.labels(&new).await {
-            Ok(found) => {
+        // A ledger that is away must not keep new agents waiting for longer than they wait.
+        match timeout(self.limits.labels_timeout, self.ledger.labels(&new)).await {
+            Ok(Ok(found)) => {
                 for (uid, (labels, version)) in found {
                     if let Some(agent) = agents.get_mut(&uid) {
                         agent.loaded.record.labels = labels;
@@ -234,7 +236,8 @@ impl Engine {
                     }
                 }
             }
-            Err(error) => tracing::debug!(%error, "labels of new agents not read"),
+            Ok(Err(error)) => tracing::debug!(%error, "labels of new agents not read"),
+            Err(late) => tracing::debug!(%late, "labels of new agents not read"),
         }
     }
 

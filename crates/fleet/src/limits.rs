@@ -27,6 +27,8 @@ pub struct Limits {
     /// How often the assignments are read again even if nobody said that they changed: an operator
     /// who holds all offers is obeyed within about this, whatever the bus loses.
     pub intent_refresh: Duration,
+    /// How long a new agent waits for its labels: a part of what a poll waits for its answer.
+    pub labels_timeout: Duration,
     /// How often one shard is looked through for events that a crash left behind.
     pub sweep_interval: Duration,
     /// How often the stores are asked whether they answer.
@@ -49,6 +51,7 @@ impl Default for Limits {
             deliver_timeout: Duration::from_secs(5),
             probe_timeout: Duration::from_millis(2500),
             intent_refresh: Duration::from_millis(900),
+            labels_timeout: Duration::from_millis(300),
             sweep_interval: Duration::from_secs(1),
             ready_interval: Duration::from_secs(1),
             bodies_bytes_max: 128 << 20,

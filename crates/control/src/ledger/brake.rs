@@ -37,7 +37,11 @@ impl Ledger {
     /// moved and the decision's number.
     pub(crate) async fn advance(&self, steps: &[Advance]) -> Result<(Vec<Advance>, u64), Error> {
         self.change_assignments(|assignments| {
-            let mut moved = steps.to_vec();
+            // Who holds offers wants nothing to move.
+            let mut moved = match assignments.hold {
+                None => steps.to_vec(),
+                Some(_) => Vec::new(),
+            };
             moved.retain(|step| {
                 let judged = assignments
                     .list
@@ -45,7 +49,7 @@ impl Ledger {
                     .find(|found| found.name == step.name && found.brake.stage == step.from);
                 judged.map(|found| found.brake.stage = step.to).is_some()
             });
-            let changed = !moved.is_empty() && assignments.hold.is_none();
+            let changed = !moved.is_empty();
             (moved, changed)
         })
         .await
