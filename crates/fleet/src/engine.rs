@@ -28,12 +28,20 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<Timestamp>,
 }
 
+/// Where a session or poll comes from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) remote_address: String,
+    /// Name of the token that was shown.
+    pub(crate) token_name: String,
+}
+
 /// A session input that owns what it needs.
 #[derive(Debug)]
 pub(crate) enum What {
-    Claim { owner: Owner, rival: Rival, remote_address: String, message: Box<AgentToServer> },
+    Claim { owner: Owner, rival: Rival, from: Origin, message: Box<AgentToServer> },
     Report { owner: Owner, epoch: u64, n: u64, answered: Option<u64>, message: Box<AgentToServer> },
-    Poll { remote_address: String, message: Box<AgentToServer> },
+    Poll { from: Origin, message: Box<AgentToServer> },
     Close { owner: Owner, epoch: u64, answered: Option<u64> },
     Assess,
     Labelled { labels: BTreeMap<String, String>, version: u64 },
@@ -383,11 +391,12 @@ impl Loaded {
 impl What {
     fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {
         match self {
-            Self::Claim { owner, rival, remote_address, message } => Input::Claim {
+            Self::Claim { owner, rival, from, message } => Input::Claim {
                 owner: owner.clone(),
                 rival: *rival,
                 answered: answered_by_presence,
-                remote_address,
+                remote_address: &from.remote_address,
+                token_name: &from.token_name,
                 message,
             },
             Self::Report { owner, epoch, n, answered, message } => Input::Report {
@@ -397,9 +406,12 @@ impl What {
                 answered: *answered,
                 message,
             },
-            Self::Poll { remote_address, message } => {
-                Input::Poll { answered: answered_by_presence, remote_address, message }
-            }
+            Self::Poll { from, message } => Input::Poll {
+                answered: answered_by_presence,
+                remote_address: &from.remote_address,
+                token_name: &from.token_name,
+                message,
+            },
             Self::Close { owner, epoch, answered } => {
                 Input::Close { owner: owner.clone(), epoch: *epoch, answered: *answered }
             }

@@ -10,7 +10,7 @@ use opamp::v1::AgentToServer;
 use prost::Message as _;
 use store::Presence;
 
-use crate::engine::{Done, Engine, Job, What};
+use crate::engine::{Done, Engine, Job, Origin, What};
 use crate::{Error, presence, reply};
 
 /// A report that was understood.
@@ -42,14 +42,15 @@ impl Engine {
             sequence_num,
             seen: self.clock.now(),
         });
-        let remote_address = report.remote_address;
+        let (remote_address, token_name) = (report.remote_address, report.token_name);
+        let from = Origin { remote_address, token_name };
         let what = if polls {
-            What::Poll { remote_address, message }
+            What::Poll { from, message }
         } else {
             let owner = owner(&report.gateway_id, &report.session_id)?;
             let (epoch, n) = (report.epoch, report.n);
             match epoch {
-                0 => What::Claim { owner, rival: Rival::Unknown, remote_address, message },
+                0 => What::Claim { owner, rival: Rival::Unknown, from, message },
                 _ => What::Report {
                     owner,
                     epoch,

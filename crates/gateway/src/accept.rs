@@ -129,7 +129,7 @@ async fn entry(
         Err(refused) => return stranger(peer, refused),
     };
     match transport::choose(request.method(), request.version(), request.headers()) {
-        Choice::Exchange => plain::exchange(&shared, peer, request).await,
+        Choice::Exchange => plain::exchange(&shared, peer, holder.as_deref(), request).await,
         Choice::Upgrade { accept_key } => upgrade(&shared, peer, holder, request, &accept_key),
         Choice::Refuse(status, text) => {
             let mut response = refusal(status, text);

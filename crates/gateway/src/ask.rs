@@ -173,7 +173,13 @@ fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incomi
         message: message.body.clone(),
         transport: Transport::WebSocket.into(),
         remote_address: connection.peer.to_string(),
+        token_name: token_name(connection.holder.as_deref()),
     }
+}
+
+/// The name that goes with a token.
+pub(crate) fn token_name(holder: Option<&trust::Holder>) -> String {
+    holder.map_or_else(String::new, |holder| holder.name.to_string())
 }
 
 impl Shared {

@@ -41,6 +41,8 @@ pub struct AgentRecord {
     pub polls: bool,
     /// Address its last session or poll came from.
     pub remote_address: String,
+    /// Name of the token they came with; empty where none was asked for.
+    pub token_name: String,
     /// Other live agents that used its uid.
     pub duplicate: Duplicate,
     /// The operator's own labels: a copy of the ledger's.
@@ -155,6 +157,7 @@ impl AgentRecord {
             recent_sessions: Vec::new(),
             polls: false,
             remote_address: String::new(),
+            token_name: String::new(),
             duplicate: Duplicate::default(),
             labels: BTreeMap::new(),
             labels_version: 0,

@@ -87,6 +87,9 @@ pub struct Report {
     /// Peer address as the gateway saw it.
     #[prost(string, tag = "8")]
     pub remote_address: ::prost::alloc::string::String,
+    /// Name of the token the peer showed; empty where none is asked for.
+    #[prost(string, tag = "9")]
+    pub token_name: ::prost::alloc::string::String,
 }
 /// A worker's answer to a report.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

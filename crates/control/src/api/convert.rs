@@ -66,6 +66,7 @@ pub(crate) fn report(record: AgentRecord) -> v1::AgentReport {
         available_components: record.reported.available_components,
         connection_settings_status: record.reported.connection_settings_status,
         sequence_num: record.sequence_num,
+        token_name: record.token_name,
     }
 }
 

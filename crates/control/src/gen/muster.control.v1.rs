@@ -80,6 +80,9 @@ pub struct AgentReport {
     /// Last sequence number stored.
     #[prost(uint64, optional, tag = "7")]
     pub sequence_num: ::core::option::Option<u64>,
+    /// Name of the token that its last session or poll came with; empty where none is asked for.
+    #[prost(string, tag = "8")]
+    pub token_name: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAgentsRequest {

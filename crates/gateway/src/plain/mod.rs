@@ -15,8 +15,9 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER,
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use opamp::InstanceUid;
 use tracing::Instrument as _;
+use trust::Holder;
 
-use crate::ask::{Answer, Patience};
+use crate::ask::{Answer, Patience, token_name};
 use crate::incoming::{Incoming, Refused};
 use crate::reply;
 use crate::shared::Shared;
@@ -29,6 +30,7 @@ const INSTANCE_UID: &str = "opamp-instance-uid";
 pub(crate) async fn exchange(
     shared: &Arc<Shared>,
     peer: SocketAddr,
+    holder: Option<&Holder>,
     request: Request<Body>,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -47,7 +49,7 @@ pub(crate) async fn exchange(
     };
     count_mismatch(&parts.headers, &incoming);
     let span = tracing::info_span!("report", agent = %incoming.uid, gateway = %shared.id);
-    let answer = ask(shared, peer, &incoming).instrument(span).await;
+    let answer = ask(shared, peer, holder, &incoming).instrument(span).await;
     match answer {
         Some(message) => {
             let message = shared.within_send_limit(&incoming.uid, message);
@@ -78,13 +80,19 @@ pub(crate) fn later(shared: &Shared, mut response: Response) -> Response {
     response
 }
 
-async fn ask(shared: &Shared, peer: SocketAddr, incoming: &Incoming) -> Option<Bytes> {
+async fn ask(
+    shared: &Shared,
+    peer: SocketAddr,
+    holder: Option<&Holder>,
+    incoming: &Incoming,
+) -> Option<Bytes> {
     metrics::counter!("muster_gateway_polls_total").increment(1);
     let report = Report {
         gateway_id: shared.id.to_string(),
         message: incoming.body.clone(),
         transport: Transport::Http.into(),
         remote_address: peer.to_string(),
+        token_name: token_name(holder),
         ..Default::default()
     };
     let limit = shared.limits.poll_patience;

@@ -224,6 +224,7 @@ async fn strangers_are_turned_away_before_the_upgrade() {
     let (mut agent, head) = with_token(&house.field, TOKEN).await;
     Agent::welcomed(&head);
     assert_eq!(agent.say(&report(1, 0)).await.error_response, None);
+    assert_eq!(house.field.seen.reports()[0].0.token_name, "agents");
 }
 
 #[tokio::test]
@@ -246,6 +247,7 @@ async fn strangers_are_turned_away_before_their_body_is_read() {
     let mut status = [0; 12];
     timeout(PATIENCE, stream.read_exact(&mut status)).await.unwrap().unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
+    assert_eq!(house.field.seen.reports()[0].0.token_name, "agents");
 }
 
 #[tokio::test]

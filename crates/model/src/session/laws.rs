@@ -77,6 +77,7 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
             answered: *answered,
             rival: if *session == 0 { Rival::Unknown } else { Rival::Gone(record.epoch) },
             remote_address: "peer",
+            token_name: "t",
             message,
         },
         Said::Report(epoch, n, answered, message) => {
@@ -84,7 +85,7 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
             Input::Report { owner, epoch: *epoch, n: *n, answered: *answered, message }
         }
         Said::Poll(answered, message) => {
-            Input::Poll { answered: *answered, remote_address: "peer", message }
+            Input::Poll { answered: *answered, remote_address: "peer", token_name: "t", message }
         }
         Said::Close(session, epoch, answered) => {
             Input::Close { owner: owner("gw", *session), epoch: *epoch, answered: *answered }

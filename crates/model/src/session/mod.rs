@@ -40,6 +40,8 @@ pub enum Input<'a> {
         rival: Rival,
         /// Where the session comes from.
         remote_address: &'a str,
+        /// Name of the token it came with.
+        token_name: &'a str,
         /// What the agent said.
         message: &'a AgentToServer,
     },
@@ -62,6 +64,8 @@ pub enum Input<'a> {
         answered: Option<u64>,
         /// Where the poll comes from.
         remote_address: &'a str,
+        /// Name of the token it came with.
+        token_name: &'a str,
         /// What the agent said.
         message: &'a AgentToServer,
     },
@@ -194,10 +198,11 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
 
 fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> Outcome {
     match input {
-        Input::Claim { owner, answered, rival, remote_address, message } => {
+        Input::Claim { owner, answered, rival, remote_address, token_name, message } => {
             let answered = answered.or(record.sequence_num);
             ownership::claim(record, owner, *rival, context, |record, epoch| {
                 (*remote_address).clone_into(&mut record.remote_address);
+                (*token_name).clone_into(&mut record.token_name);
                 told(record, message, answered, epoch, context)
             })
         }
@@ -206,8 +211,9 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
                 told(record, message, *answered, *epoch, context)
             })
         }
-        Input::Poll { answered, remote_address, message } => {
-            Outcome::Reply(polled(record, message, *answered, remote_address, context))
+        Input::Poll { answered, remote_address, token_name, message } => {
+            let from = (*remote_address, *token_name);
+            Outcome::Reply(polled(record, message, *answered, from, context))
         }
         Input::Close { owner, epoch, answered } => {
             ownership::close(record, owner, *epoch, *answered);
@@ -269,7 +275,7 @@ fn polled(
     record: &mut AgentRecord,
     message: &AgentToServer,
     answered: Option<u64>,
-    remote_address: &str,
+    (remote_address, token_name): (&str, &str),
     context: &Context<'_>,
 ) -> Reply {
     let before = record.clone();
@@ -277,6 +283,7 @@ fn polled(
     record.owner = None;
     let host = remote_address.rsplit_once(':').map_or(remote_address, |(host, _)| host);
     host.clone_into(&mut record.remote_address);
+    token_name.clone_into(&mut record.token_name);
     let expected = answered.or(record.sequence_num);
     let reply = told(record, message, expected, 0, context);
     let number = record.sequence_num;

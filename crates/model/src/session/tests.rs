@@ -95,7 +95,14 @@ impl Agent {
         self.n = 1;
         let owner = owner("gw", session);
         let rival = Rival::Gone(self.record.epoch);
-        let input = Input::Claim { owner, rival, answered: None, remote_address: "", message };
+        let input = Input::Claim {
+            owner,
+            rival,
+            answered: None,
+            remote_address: "",
+            token_name: "t",
+            message,
+        };
         reply(self.step(&input).0)
     }
 
@@ -108,7 +115,7 @@ impl Agent {
 
     fn poll(&mut self, message: &AgentToServer) -> Reply {
         let answered = self.record.sequence_num;
-        reply(self.step(&Input::Poll { answered, remote_address: "", message }).0)
+        reply(self.step(&Input::Poll { answered, remote_address: "", token_name: "", message }).0)
     }
 }
 
@@ -164,6 +171,7 @@ fn presence_ahead_of_the_record_is_no_gap() {
         rival: Rival::Gone(1),
         answered: Some(7),
         remote_address: "",
+        token_name: "",
         message: &message,
     });
     assert_eq!(reply(outcome).flags, 0);
@@ -250,21 +258,27 @@ fn an_unchanged_poll_changes_nothing_to_store() {
     let stored = agent.record.clone();
     let answered = Some(0);
     let message = bare(1);
-    agent.step(&Input::Poll { answered, remote_address: "", message: &message });
+    agent.step(&Input::Poll { answered, remote_address: "", token_name: "", message: &message });
     assert_eq!(agent.record, stored);
 }
 
 #[test]
 fn a_poll_that_is_stored_is_stored_with_its_number() {
     let mut agent = Agent::new(Assignments::default());
-    let mut poll = |seq, remote_address| {
+    let mut poll = |seq, remote_address, token_name| {
         let message = if seq == 0 { described(0) } else { bare(seq) };
-        agent.step(&Input::Poll { answered: None, remote_address, message: &message });
-        (agent.record.sequence_num, agent.record.remote_address.clone())
+        let answered = None;
+        agent.step(&Input::Poll { answered, remote_address, token_name, message: &message });
+        let record = &agent.record;
+        (record.sequence_num, record.remote_address.clone(), record.token_name.clone())
     };
-    assert_eq!(poll(0, "10.0.0.1:1000"), (Some(0), "10.0.0.1".to_owned()));
-    assert_eq!(poll(1, "10.0.0.1:1001"), (Some(0), "10.0.0.1".to_owned()), "a port is no news");
-    assert_eq!(poll(1, "10.0.0.2:1000"), (Some(1), "10.0.0.2".to_owned()));
+    let stored =
+        |number, address: &str, name: &str| (Some(number), address.to_owned(), name.to_owned());
+    assert_eq!(poll(0, "10.0.0.1:1000", "a"), stored(0, "10.0.0.1", "a"));
+    let same = poll(1, "10.0.0.1:1001", "a");
+    assert_eq!(same, stored(0, "10.0.0.1", "a"), "a port is no news");
+    assert_eq!(poll(1, "10.0.0.2:1000", "a"), stored(1, "10.0.0.2", "a"));
+    assert_eq!(poll(2, "10.0.0.2:1000", "b"), stored(2, "10.0.0.2", "b"));
 }
 
 #[test]
@@ -287,6 +301,7 @@ fn a_newer_session_takes_over_and_the_older_one_is_stale() {
     let first = agent.claim(1, &described(0)).epoch;
     let second = agent.claim(2, &bare(1)).epoch;
     assert!(second > first);
+    assert_eq!(agent.record.token_name, "t", "it is known how the session came in");
     let message = bare(2);
     let late_report = Input::Report {
         owner: owner("gw", 1),
@@ -301,6 +316,7 @@ fn a_newer_session_takes_over_and_the_older_one_is_stale() {
         rival: Rival::Unknown,
         answered: None,
         remote_address: "",
+        token_name: "",
         message: &message,
     };
     assert_eq!(agent.step(&late_claim).0, Outcome::Stale, "a delayed duplicate steals nothing");
@@ -359,6 +375,7 @@ fn without_the_ledger_nothing_is_offered_and_nothing_forgotten() {
         rival: Rival::Gone(1),
         answered: None,
         remote_address: "",
+        token_name: "",
         message: &message,
     };
     let blind = Context { intent: None, ..context(&agent.assignments, 1) };
@@ -379,6 +396,7 @@ fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
         answered: None,
         rival,
         remote_address: "",
+        token_name: "",
         message: &message,
     };
     let contested = Outcome::Contested { owner: owner("gw", 1), epoch };

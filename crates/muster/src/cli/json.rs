@@ -191,6 +191,7 @@ fn report(report: &control::v1::AgentReport) -> Value {
                 "error": text(&status.error_message),
             })),
         "sequence_num": report.sequence_num,
+        "token_name": text(&report.token_name),
     })
 }
 

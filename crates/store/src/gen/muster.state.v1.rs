@@ -54,6 +54,9 @@ pub struct AgentRecord {
     /// Version of the ledger's labels that `labels` are.
     #[prost(uint64, tag = "21")]
     pub labels_version: u64,
+    /// Name of the token its last session or poll came with; empty where none was asked for.
+    #[prost(string, tag = "22")]
+    pub token_name: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {

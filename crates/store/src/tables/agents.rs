@@ -12,7 +12,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 21;
+const FIELDS: u32 = 22;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -71,6 +71,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         }),
         polls: record.polls,
         remote_address: record.remote_address,
+        token_name: record.token_name,
         labels: record.labels,
         labels_version: record.labels_version,
         first_seen_unix_ms: record.first_seen.0,
@@ -130,6 +131,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         duplicate: Duplicate { told: duplicate.told, last: Timestamp(duplicate.last_unix_ms) },
         polls: message.polls,
         remote_address: message.remote_address,
+        token_name: message.token_name,
         labels: message.labels,
         labels_version: message.labels_version,
         first_seen: Timestamp(message.first_seen_unix_ms),
@@ -266,6 +268,7 @@ mod tests {
                 duplicate: Duplicate { told, last: Timestamp(seen.0) },
                 polls,
                 remote_address: "127.0.0.1:9".to_owned(),
+                token_name: "collectors".to_owned(),
                 labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
                 labels_version: epoch,
                 first_seen: Timestamp(seen.0),
