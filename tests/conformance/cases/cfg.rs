@@ -78,9 +78,12 @@ pub(crate) async fn cfg_08_a_failure_is_not_offered_again(fleet: &Fleet) {
     for seq in 2..8 {
         assert_eq!(offered(&fleet.poll(&bare(uid, seq)).await), None);
     }
+    // It went back to what it had, and says so.
+    let back = status(uid, 8, &[7; 32], RemoteConfigStatuses::Applied);
+    assert_eq!(offered(&fleet.poll(&back).await), None, "it would fail again");
     let mended = fleet.give(case, b"a: 2").await;
     fleet.until(uid, |agent| agent.config.as_ref().unwrap().offered_hash == mended).await;
-    assert_eq!(offered(&fleet.poll(&bare(uid, 8)).await), Some(&mended[..]));
+    assert_eq!(offered(&fleet.poll(&bare(uid, 9)).await), Some(&mended[..]));
 }
 
 pub(crate) async fn cfg_09_who_reports_nothing_is_told_once(fleet: &Fleet) {

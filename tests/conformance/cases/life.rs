@@ -122,3 +122,35 @@ pub(crate) async fn life_07_a_drain_costs_no_full_state(shared: &Fleet) {
         assert_eq!((reply.flags, reply.agent_identification), (0, None), "{uid}");
     }
 }
+
+pub(crate) async fn life_06_a_gateway_that_slept_through_it_marks_nobody_offline(shared: &Fleet) {
+    let mut fleet = shared.own(&[]).await;
+    let signal = |name: &str, pid: u32| {
+        let sent = std::process::Command::new("kill").args([name, &pid.to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    let (uid, mut old) = (fleet.uid(), fleet.connect().await);
+    old.send(&full(uid, 0, "none")).await.unwrap();
+    old.receive(PATIENCE).await.unwrap();
+    // The first gateway holds it, and sleeps while the agent leaves it for the other one.
+    let sleeping = fleet.remove_gateway();
+    signal("-STOP", sleeping.pid());
+    drop(old);
+    let mut new = fleet.connect().await;
+    new.send(&bare(uid, 1)).await.unwrap();
+    let reply = new.receive(PATIENCE).await.unwrap();
+    assert_eq!((reply.flags, reply.agent_identification), (0, None), "it takes over");
+    fleet.until(uid, |agent| agent.epoch == 2).await;
+    signal("-CONT", sleeping.pid());
+    // It ends in order, with everything told that it has to tell.
+    let mut sleeping = sleeping;
+    let ended = tokio::task::spawn_blocking(move || sleeping.terminate());
+    assert!(ended.await.unwrap().unwrap().success());
+    for seq in 2..5 {
+        let health = Some(ComponentHealth { status: seq.to_string(), ..Default::default() });
+        new.send(&AgentToServer { health, ..bare(uid, seq) }).await.unwrap();
+        assert_eq!(new.receive(PATIENCE).await.unwrap().flags, 0);
+        let agent = fleet.until(uid, |agent| agent.status() == ConnectionStatus::Connected).await;
+        assert_eq!(agent.epoch, 2, "nobody took it away");
+    }
+}

@@ -127,7 +127,7 @@ cases! {
     cap::cap_07_only_what_is_there_is_declared => ["CAP-07"],
     cap::cap_08_zero_means_unchanged => ["CAP-08"],
     stat::stat_01_every_kind_of_value_round_trips => ["STAT-01"],
-    stat::stat_02_selectors_see_attributes => ["STAT-02", "OTEL-01"],
+    stat::stat_02_selectors_see_attributes => ["STAT-02"],
     stat::stat_03_a_deep_health_tree_is_kept => ["STAT-03", "STAT-04"],
     stat::stat_05_effective_config_is_the_agents_own => ["STAT-05"],
     stat::stat_06_effective_config_is_not_waited_for => ["STAT-06"],
@@ -150,7 +150,8 @@ cases! {
     client::life_03_goodbye_twice_with_a_heartbeat_between => ["LIFE-03"],
     life::life_05_a_first_message_may_say_nothing => ["LIFE-05"],
     life::life_06_an_old_socket_closes_late => ["LIFE-04", "LIFE-06"],
-    life::life_07_a_drain_costs_no_full_state => ["LIFE-07"],
+    life::life_06_a_gateway_that_slept_through_it_marks_nobody_offline => ["LIFE-06"] on Cluster,
+    life::life_07_a_drain_costs_no_full_state => ["LIFE-07", "WS-12"],
     life::life_08_the_last_message_before_a_close_counts => ["LIFE-08"],
     msg::err_03_no_error_without_a_question => ["ERR-03", "ERR-09"],
     overload::err_04_without_room_agents_are_told_to_come_back =>
@@ -165,5 +166,6 @@ cases! {
     comp::comp_02_an_unknown_hash_is_asked_about => ["COMP-02", "COMP-04", "COMP-05"],
     comp::comp_06_details_are_kept_and_shown => ["COMP-06", "COMP-07"],
     comp::comp_07_who_does_not_answer_is_asked_no_more => ["COMP-07"],
+    stat::otel_01_agents_are_found_by_conventional_attributes => ["OTEL-01"],
     msg::cust_05_an_unknown_custom_message_is_acknowledged => ["CUST-05"],
 }

@@ -129,3 +129,29 @@ pub(crate) async fn stat_06_effective_config_is_not_waited_for(fleet: &Fleet) {
     let agent = fleet.until(uid, |_| true).await;
     assert_eq!(agent.report.unwrap().effective_config, effective_config);
 }
+
+pub(crate) async fn otel_01_agents_are_found_by_conventional_attributes(fleet: &Fleet) {
+    let (uid, other) = (fleet.uid(), fleet.uid());
+    let identifying = [
+        ("service.name", "io.opentelemetry.collector"),
+        ("service.namespace", "edge"),
+        ("service.version", "0.141.0"),
+        ("service.instance.id", "not-the-uid"),
+    ];
+    let describing = [("os.type", "linux"), ("host.name", "h-1"), ("cloud.region", "eu-1")];
+    let list = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| text(key, value)).collect();
+    let mut message = full(uid, 0, "otel-01");
+    let description = message.agent_description.as_mut().unwrap();
+    description.identifying_attributes = list(&identifying);
+    description.non_identifying_attributes.extend::<Vec<KeyValue>>(list(&describing));
+    fleet.poll(&message).await;
+    fleet.poll(&full(other, 0, "otel-01")).await;
+    for uid in [uid, other] {
+        fleet.until(uid, |_| true).await;
+    }
+    fleet.until_listed("case=otel-01", 2).await;
+    for (key, value) in identifying.iter().chain(&describing) {
+        let found = fleet.until_listed(&format!("case=otel-01,{key}={value}"), 1).await;
+        assert_eq!(found[0].instance_uid, uid.to_string(), "{key}");
+    }
+}

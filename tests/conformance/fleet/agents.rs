@@ -48,6 +48,22 @@ impl Fleet {
         }
     }
 
+    /// Waits until a selector selects so many agents.
+    pub(crate) async fn until_listed(&self, selector: &str, count: usize) -> Vec<Agent> {
+        let request = ListAgentsRequest { selector: selector.to_owned(), ..Default::default() };
+        let mut agents = AgentsClient::new(self.channel.clone());
+        let waiting = async {
+            loop {
+                let found = agents.list_agents(request.clone()).await.unwrap().into_inner().agents;
+                if found.len() == count {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("as many as that")
+    }
+
     /// Stores a config with one file and returns its hash.
     pub(crate) async fn apply(&self, name: &str, body: &[u8]) -> Vec<u8> {
         self.try_apply(name, body).await.unwrap()
