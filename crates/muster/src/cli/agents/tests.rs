@@ -2,8 +2,8 @@
 
 use control::v1::{AgentConfig, AgentReport, ConfigStatus, ConnectionStatus};
 use opamp::v1::{
-    AgentConfigFile, AgentConfigMap, AnyValue, ComponentHealth, EffectiveConfig, KeyValue,
-    any_value,
+    AgentConfigFile, AgentConfigMap, AnyValue, AvailableComponents, ComponentDetails,
+    ComponentHealth, EffectiveConfig, KeyValue, any_value,
 };
 
 use super::*;
@@ -66,6 +66,28 @@ fn json_has_what_programs_ask_for() {
     assert_eq!(value["config"]["error"], Value::Null);
     assert_eq!(value["capabilities"][0], "ReportsStatus");
     assert!(value.get("report").is_none(), "lists carry no report");
+}
+
+#[test]
+fn json_has_components_with_what_is_in_them() {
+    let leaf = ComponentDetails {
+        metadata: vec![attribute("version", any_value::Value::StringValue("1".to_owned()))],
+        ..Default::default()
+    };
+    let receivers = ComponentDetails {
+        sub_component_map: [("otlp".to_owned(), leaf)].into(),
+        ..Default::default()
+    };
+    let components = [("receivers".to_owned(), receivers)].into();
+    let report = AgentReport {
+        available_components: Some(AvailableComponents { components, hash: vec![0xab] }),
+        ..Default::default()
+    };
+    let value = json::agent(&Agent { report: Some(report), ..collector() });
+    let available = &value["report"]["available_components"];
+    assert_eq!(available["hash"], "ab");
+    let otlp = &available["components"]["receivers"]["components"]["otlp"];
+    assert_eq!(otlp["metadata"]["version"], "1");
 }
 
 #[test]
