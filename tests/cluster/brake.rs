@@ -1,0 +1,102 @@
+//! The brake on a cluster: what is held goes out to nobody, and who dies half-way is taken over.
+
+use std::time::{Duration, Instant};
+
+use agent::Handle;
+use control::v1::assignment::State;
+use control::v1::assignments_client::AssignmentsClient;
+use control::v1::configs_client::ConfigsClient;
+use control::v1::*;
+use opamp::v1::AgentConfigFile;
+use tonic::transport::Channel;
+
+use crate::{AGENTS, Cluster, PATIENCE, connected, until};
+
+/// How long agents are watched that are to be offered nothing: a few of their heartbeats.
+const WATCHED: Duration = Duration::from_secs(2);
+/// Within this a hold is obeyed and a resume is felt.
+const PROMPT: Duration = Duration::from_secs(1);
+
+async fn apply(channel: &Channel) {
+    let file = AgentConfigFile { body: "receivers: {}".into(), ..Default::default() };
+    let files = [(String::new(), file)].into();
+    let name = "configs/c".to_owned();
+    let request = ApplyConfigRequest { name, files, allow_empty: false };
+    ConfigsClient::new(channel.clone()).apply_config(request).await.unwrap();
+}
+
+async fn assign(channel: &Channel, max_in_flight: i32) {
+    let assignment = Assignment {
+        name: "assignments/everyone".to_owned(),
+        config_revision: "configs/c".to_owned(),
+        max_in_flight,
+        ..Default::default()
+    };
+    let request = SetAssignmentRequest { assignment: Some(assignment), validate_only: false };
+    AssignmentsClient::new(channel.clone()).set_assignment(request).await.unwrap();
+}
+
+/// How far the only assignment is; `None` while control does not answer.
+async fn progress(channel: &Channel) -> Option<assignment::Progress> {
+    let mut assignments = AssignmentsClient::new(channel.clone());
+    let listed = assignments.list_assignments(ListAssignmentsRequest {}).await.ok()?;
+    listed.into_inner().assignments.pop()?.progress
+}
+
+fn offers(agents: &[Handle]) -> u64 {
+    agents.iter().map(|agent| agent.see(|agent| agent.ledger.offers)).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_goes_out_to_nobody_until_it_is_resumed() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let agents = cluster.agents(&[0, 1]).await;
+    until("all are listed", async || connected(&cluster.list().await) == AGENTS).await;
+    let channel = &cluster.channel;
+    let mut operator = AssignmentsClient::new(channel.clone());
+    operator.hold_offers(HoldOffersRequest::default()).await.unwrap();
+    apply(channel).await;
+    assign(channel, 0).await;
+    // They speak meanwhile, and half of them connect anew.
+    let heard = |agent: &agent::Agent| agent.ledger.received;
+    let before: Vec<u64> = agents.iter().map(|agent| agent.see(heard)).collect();
+    for agent in &agents[..AGENTS / 2] {
+        agent.cut().await;
+    }
+    let start = Instant::now();
+    for (agent, before) in agents.iter().zip(before) {
+        assert!(agent.until(PATIENCE, |agent| agent.ledger.received > before + 1).await);
+    }
+    tokio::time::sleep(WATCHED.saturating_sub(start.elapsed())).await;
+    assert_eq!(offers(&agents), 0);
+
+    operator.resume_offers(ResumeOffersRequest {}).await.unwrap();
+    let first = async || until("somebody is offered it", async || offers(&agents) > 0).await;
+    assert!(tokio::time::timeout(PROMPT, first()).await.is_ok(), "not within {PROMPT:?}");
+    until("all are offered it", async || offers(&agents) == AGENTS as u64).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_goes_on_where_a_killed_control_left_it() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let agents = cluster.agents(&[0, 1]).await;
+    until("all are listed", async || connected(&cluster.list().await) == AGENTS).await;
+    apply(&cluster.channel).await;
+    assign(&cluster.channel, 1).await;
+    until("some have it", async || {
+        progress(&cluster.channel).await.is_some_and(|progress| progress.applied >= 5)
+    })
+    .await;
+    cluster.control.kill().unwrap();
+    // Whoever was let through may still be told; nobody else is.
+    tokio::time::sleep(WATCHED).await;
+    let while_away = offers(&agents);
+    assert!(while_away < AGENTS as u64, "{while_away} offers: the front did not stand still");
+    cluster.control.restart().unwrap();
+    until("all have it", async || {
+        let found = progress(&cluster.channel).await;
+        found.is_some_and(|found| found.state() == State::Done && found.applied == AGENTS as i64)
+    })
+    .await;
+    assert_eq!(offers(&agents), AGENTS as u64, "each was told once");
+}
