@@ -1,6 +1,6 @@
 //! Every goal there is.
 
-use super::{Goal, silence};
+use super::{Goal, blast, silence};
 
 /// In the order of their ids.
 pub(super) const GOALS: &[Goal] = &[
@@ -81,7 +81,7 @@ pub(super) const GOALS: &[Goal] = &[
     goal("S6", "impersonation", "10,000 tries, 0 succeed"),
     goal("S7", "revocation", "live connection closed within 2 s on any gateway"),
     goal("S8", "compromised gateway", "50 probes, 0 pass"),
-    goal("S9", "bad config", "reaches at most 50 agents or 1 %"),
+    goal("S9", "bad config", "reaches at most 50 agents or 1 %").measured(blast::measure),
     goal("S10", "secrets", "20 planted, 0 found anywhere"),
     goal("S11", "audit", "every mutation, every tampering detected"),
     goal("S12", "tenancy", "a noisy tenant costs others at most 1.2 times their p99"),
