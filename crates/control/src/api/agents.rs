@@ -40,14 +40,21 @@ impl agents_server::Agents for Api {
         &self,
         request: Request<LabelAgentsRequest>,
     ) -> Result<Response<LabelAgentsResponse>, Status> {
-        Ok(Response::new(self.label(request.into_inner()).await?))
+        let actor = Actor::of(&request).name();
+        let request = request.into_inner();
+        let (name, selector) = (request.name.clone(), request.selector.clone());
+        let answer = self.label(request).await?;
+        tracing::info!(actor, name, selector, agents = answer.changed_agents, "labelled");
+        Ok(Response::new(answer))
     }
 
     async fn delete_agent(
         &self,
         request: Request<DeleteAgentRequest>,
     ) -> Result<Response<DeleteAgentResponse>, Status> {
-        self.delete(&request.get_ref().name).await?;
+        let name = &request.get_ref().name;
+        self.delete(name).await?;
+        tracing::info!(actor = Actor::of(&request).name(), name, "deleted");
         Ok(Response::new(DeleteAgentResponse {}))
     }
 

@@ -56,6 +56,7 @@ impl assignments_server::Assignments for Api {
     ) -> Result<Response<DeleteAssignmentResponse>, Status> {
         let name = names::parse("name", &request.get_ref().name, "assignments")?;
         let decision = self.ledger.delete_assignment(name).await?;
+        tracing::info!(actor = Actor::of(&request).name(), name, decision, "assignment removed");
         self.announce(decision).await;
         Ok(Response::new(DeleteAssignmentResponse {}))
     }
