@@ -43,8 +43,11 @@ impl agents_server::Agents for Api {
         let actor = Actor::of(&request).name();
         let request = request.into_inner();
         let (name, selector) = (request.name.clone(), request.selector.clone());
+        let done = !request.validate_only;
         let answer = self.label(request).await?;
-        tracing::info!(actor, name, selector, agents = answer.changed_agents, "labelled");
+        if done {
+            tracing::info!(actor, name, selector, agents = answer.changed_agents, "labelled");
+        }
         Ok(Response::new(answer))
     }
 
