@@ -8,6 +8,7 @@ use bus::v1::forget::Target;
 use bus::v1::forget_reply::Outcome;
 use bus::v1::{Forget, Reassess};
 use bus::{Client, Subject};
+use model::Timestamp;
 use opamp::InstanceUid;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -47,9 +48,9 @@ impl Keeper {
 
     async fn forget_silent(&self) -> Result<(), Error> {
         let Some(after) = self.forget_after else { return Ok(()) };
-        let silent = self.view.silent_for(after);
+        let (silent, since) = self.view.silent_for(after);
         for batch in silent.chunks(self.limits.reassess_max) {
-            let gone = forget(&self.bus, &self.limits, batch).await?;
+            let gone = forget(&self.bus, &self.limits, batch, since).await?;
             // Labels last: left over, they would only wait for an agent that comes back.
             self.ledger.drop_labels(&gone).await?;
             metrics::counter!("muster_control_forgotten_total").increment(gone.len() as u64);
@@ -64,17 +65,20 @@ impl Keeper {
     }
 }
 
-/// Has workers forget agents, each at the version it was judged by; returns those that are gone.
+/// Has workers forget agents, each at the version it was judged by and unless they were heard since
+/// a time; returns those that are gone.
 pub(crate) async fn forget(
     bus: &Client,
     limits: &Limits,
     agents: &[(InstanceUid, u64)],
+    since: Timestamp,
 ) -> Result<Vec<InstanceUid>, Error> {
     let target = |(uid, version): &(InstanceUid, u64)| Target {
         instance_uid: uid.as_bytes().to_vec().into(),
         version: *version,
     };
-    let ask = Forget { targets: agents.iter().map(target).collect() };
+    let targets = agents.iter().map(target).collect();
+    let ask = Forget { targets, unseen_since_unix_ms: since.0 };
     let reply = bus.request(&Subject::Forget, &ask, limits.worker_timeout).await?;
     let forgotten = |outcome: &i32| *outcome == i32::from(Outcome::Forgotten);
     let gone = agents.iter().zip(&reply.outcomes).filter(|(_, outcome)| forgotten(outcome));

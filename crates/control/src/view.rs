@@ -183,16 +183,18 @@ impl View {
         Some(self.show(&state, uid, entry, now))
     }
 
-    /// Agents that are not connected and were not heard for so long, with their versions.
-    pub(crate) fn silent_for(&self, long: Duration) -> Vec<(InstanceUid, u64)> {
+    /// Agents that are not connected and were not heard for so long, as far as is known here, with
+    /// their versions; and since when they were silent at the least.
+    pub(crate) fn silent_for(&self, long: Duration) -> (Vec<(InstanceUid, u64)>, Timestamp) {
         let (state, now) = (self.read(), self.clock.now());
         let long = u64::try_from(long.as_millis()).unwrap_or(u64::MAX);
+        let since = Timestamp(now.0.saturating_sub(long));
         let silent = |entry: &Entry| {
             let last = entry.heard.max(entry.summary.last_seen);
-            now.millis_since(last) > long && !self.connected(&state, entry, now)
+            last < since && !self.connected(&state, entry, now)
         };
         let found = state.agents.iter().filter(|(_, entry)| silent(entry));
-        found.map(|(uid, entry)| (*uid, entry.version)).collect()
+        (found.map(|(uid, entry)| (*uid, entry.version)).collect(), since)
     }
 
     /// Agents whose record has other labels than these.

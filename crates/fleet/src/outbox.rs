@@ -57,11 +57,6 @@ impl Announcement {
         }
     }
 
-    /// Whether there is something to tell of a key.
-    pub(crate) fn names(&self, key: &Key) -> bool {
-        self.entries.iter().any(|(named, ..)| named == key)
-    }
-
     /// Appends the events to the log. The log drops those it has.
     pub(crate) async fn publish(&self, bus: &Client) -> Result<(), Error> {
         if self.entries.is_empty() {

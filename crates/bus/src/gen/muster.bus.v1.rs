@@ -178,6 +178,9 @@ pub struct ReassessReply {
 pub struct Forget {
     #[prost(message, repeated, tag = "1")]
     pub targets: ::prost::alloc::vec::Vec<forget::Target>,
+    /// Unix time in milliseconds: an agent that spoke since is left alone. 0 if that is no matter.
+    #[prost(uint64, tag = "2")]
+    pub unseen_since_unix_ms: u64,
 }
 /// Nested message and enum types in `Forget`.
 pub mod forget {
@@ -203,7 +206,7 @@ pub mod forget_reply {
     pub enum Outcome {
         Unspecified = 0,
         Forgotten = 1,
-        /// It changed since, or is gone.
+        /// It changed since, spoke since, or is gone.
         Changed = 2,
         /// The store did not take it.
         Failed = 3,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::AgentSummary;
 use model::selector::{self, Selector};
+use model::{AgentSummary, Timestamp};
 use opamp::InstanceUid;
 use store::{Key, tables};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +19,9 @@ use crate::v1::{
     WatchAgentsResponse, agents_server,
 };
 use crate::{Error, keeper, v1};
+
+/// An operator who deletes an agent does not mind when it was last heard.
+const NO_MATTER: Timestamp = Timestamp(0);
 
 #[async_trait]
 impl agents_server::Agents for Api {
@@ -142,7 +145,7 @@ impl Api {
             return Err(Error::Precondition(reason));
         }
         let judged = [(uid, shown.entry.version)];
-        let gone = keeper::forget(&self.bus, &self.limits, &judged).await?;
+        let gone = keeper::forget(&self.bus, &self.limits, &judged, NO_MATTER).await?;
         if gone.is_empty() {
             return Err(Error::Aborted(name.to_owned()));
         }

@@ -6,11 +6,16 @@ use bus::v1::{Forget, Reassess};
 use bus::{Position, Subject};
 use model::Event;
 
-use crate::rig::{PATIENCE, Rig, claim, hello, instance, poll, until};
+use crate::rig::{PATIENCE, Rig, bare, claim, hello, instance, poll, until};
 
 async fn forget(rig: &Rig, uid: u8, version: u64) -> i32 {
+    forget_unseen(rig, uid, version, 0).await
+}
+
+async fn forget_unseen(rig: &Rig, uid: u8, version: u64, unseen_since_unix_ms: u64) -> i32 {
     let instance_uid = instance(uid).as_bytes().to_vec().into();
-    let ask = Forget { targets: vec![Target { instance_uid, version }] };
+    let targets = vec![Target { instance_uid, version }];
+    let ask = Forget { targets, unseen_since_unix_ms };
     rig.bus.request(&Subject::Forget, &ask, PATIENCE).await.unwrap().outcomes[0]
 }
 
@@ -65,4 +70,19 @@ async fn a_decision_makes_no_record_of_somebody_who_was_forgotten() {
     let ask = Reassess { instance_uids, decision: 1, labels: true };
     rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     assert!(rig.stored(1).await.is_none());
+}
+
+/// Its record is as old as its last change, and control may have started a moment ago.
+#[tokio::test]
+async fn who_only_polls_is_not_forgotten() {
+    let rig = Rig::new().await;
+    rig.accepted(poll(&hello(1, 0))).await;
+    let stored = rig.stored(1).await.unwrap().version;
+    let since = model::Clock::now(&*rig.clock).0;
+    rig.accepted(poll(&bare(1, 1))).await;
+    assert_eq!(rig.stored(1).await.unwrap().version, stored, "nothing is written");
+    let forget = |since| forget_unseen(&rig, 1, stored.0, since);
+    assert_eq!(forget(since).await, i32::from(Outcome::Changed));
+    let later = model::Clock::now(&*rig.clock).0;
+    assert_eq!(forget(later).await, i32::from(Outcome::Forgotten));
 }
