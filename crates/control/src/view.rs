@@ -287,7 +287,8 @@ impl View {
     fn replace(&self, mut agents: BTreeMap<InstanceUid, Entry>, next: Position) {
         let (mut state, now) = (self.write(), self.clock.now());
         for (uid, entry) in &mut agents {
-            entry.heard = state.agents.get(uid).map_or(Timestamp(0), |held| held.heard);
+            let held = state.agents.get(uid).map_or(Timestamp(0), |held| held.heard);
+            entry.heard = entry.heard.max(held);
             self.meet(&mut state, &entry.summary, now);
         }
         metrics::gauge!("muster_control_agents").set(count(agents.len()));

@@ -11,12 +11,12 @@ use model::session::{self, Context, Input, Outcome, Reply, Rival, step};
 use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Random, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
-use store::{Key, Outcome as Written, Presence, Store, Stored, Version, Write, tables};
+use store::{Key, Outcome as Written, POLLS, Presence, Store, Stored, Version, Write, tables};
 use tokio::time::timeout;
 
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
-use crate::presence::{self, POLLS};
+use crate::presence;
 use crate::{Error, Limits};
 
 /// What is to happen to one agent.

@@ -8,12 +8,12 @@ use bus::v1::{Forget, ForgetReply};
 use bytes::Bytes;
 use model::{Event, Timestamp};
 use opamp::InstanceUid;
-use store::{Key, Outcome as Written, Stored, Version, Write, tables};
+use store::{Key, Outcome as Written, POLLS, Stored, Version, Write, tables};
 
 use crate::Error;
 use crate::engine::Engine;
 use crate::outbox::{self, Announcement};
-use crate::presence::{self, ASSIGNED, POLLS};
+use crate::presence::{self, ASSIGNED};
 
 /// An agent about to be forgotten.
 struct Leaving {

@@ -3,10 +3,8 @@
 
 use bus::{Client, Subject, v1};
 use model::{AgentRecord, Timestamp};
-use store::Presence;
+use store::{POLLS, Presence};
 
-/// Holder of the entries of agents that poll.
-pub(crate) const POLLS: &str = "polls";
 /// Holder of the uids that were given out and maybe not adopted yet.
 pub(crate) const ASSIGNED: &str = "assigned";
 

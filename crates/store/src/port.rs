@@ -196,6 +196,9 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// Holder of what is known of agents that poll: they have no gateway of their own.
+pub const POLLS: &str = "polls";
+
 /// An agent spoke without changing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presence {

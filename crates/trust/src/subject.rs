@@ -75,7 +75,9 @@ mod tests {
     use super::*;
 
     fn certificate(name: &str) -> CertificateDer<'static> {
-        let pair = Authority::new().unwrap().client(name).unwrap();
+        // Its files go with it.
+        let authority = Authority::new().unwrap();
+        let pair = authority.client(name).unwrap();
         CertificateDer::from_pem_file(pair.certificate).unwrap()
     }
 

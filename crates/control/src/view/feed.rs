@@ -7,7 +7,7 @@ use bus::{Client, Position, Subject, v1};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use model::{AgentSummary, Timestamp};
 use opamp::InstanceUid;
-use store::{Cursor, Key, SHARDS, Store, Stored, Table, tables};
+use store::{Cursor, Key, POLLS, SHARDS, Store, Stored, Table, tables};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -107,7 +107,27 @@ impl Feed {
             }
             cursor = page.next;
         }
+        self.hear_polls(&mut found).await?;
         Ok(found)
+    }
+
+    /// When agents that poll were last heard. Their records do not say, and a control that waited
+    /// for the next polls would take them all for gone meanwhile.
+    async fn hear_polls(&self, found: &mut [(InstanceUid, Entry)]) -> Result<(), Error> {
+        let polls = found.iter().filter(|(_, entry)| entry.summary.polls);
+        let asked: Vec<(String, InstanceUid)> =
+            polls.map(|(uid, _)| (POLLS.to_owned(), *uid)).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let seen = self.records.get_presence(&asked);
+        let seen = within(self.limits.scan_timeout, "the store", seen).await?;
+        let seen: BTreeMap<InstanceUid, Timestamp> =
+            seen.into_iter().flatten().map(|found| (found.instance_uid, found.seen)).collect();
+        for (uid, entry) in found {
+            entry.heard = seen.get(uid).copied().unwrap_or(entry.heard);
+        }
+        Ok(())
     }
 
     /// Applies events until only another snapshot helps, and says why. A reader that is lost for

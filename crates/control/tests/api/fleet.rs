@@ -141,3 +141,26 @@ async fn presence_decides_who_is_connected_and_when_it_was_seen() {
     assert_eq!(only(&rig).await.last_seen_time.unwrap().seconds, 1_700_000_011);
     assert_eq!(get(&rig, 1).await.unwrap().last_seen_time.unwrap().seconds, 1_700_000_011);
 }
+
+#[tokio::test]
+async fn who_polls_is_connected_from_the_start() {
+    let records = Watched::default();
+    let mut polls = agent(1, "prod");
+    polls.polls = true;
+    put(&records, &polls).await;
+    let mut stale = agent(2, "prod");
+    stale.polls = true;
+    put(&records, &stale).await;
+    let seen = store::Presence {
+        instance_uid: polls.instance_uid,
+        epoch: 0,
+        sequence_num: 7,
+        // The rig's clock has only just begun.
+        seen: Timestamp(1_700_000_000_000),
+    };
+    records.put_presence(store::POLLS, &[seen]).await.unwrap();
+    let rig = Rig::with(records).await;
+    let listed = rig.agents.clone().list_agents(list("", 0, "")).await.unwrap().into_inner();
+    let statuses: Vec<ConnectionStatus> = listed.agents.iter().map(Agent::status).collect();
+    assert_eq!(statuses, [ConnectionStatus::Connected, ConnectionStatus::Disconnected]);
+}
