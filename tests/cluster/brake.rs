@@ -76,6 +76,32 @@ async fn what_is_held_goes_out_to_nobody_until_it_is_resumed() {
     until("all are offered it", async || offers(&agents) == AGENTS as u64).await;
 }
 
+/// A gateway that restarts in the middle takes all agents away, and they come back all at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_comes_back_is_not_let_through_at_once() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let url = cluster.url(0);
+    // Whoever gets the config is gone for good, and has not said how it went.
+    let mortal = |number| agent::Settings {
+        heartbeat_ms: 500,
+        apply: |_| std::panic::panic_any("as it is meant to"),
+        ..agent::swarm::settings(number)
+    };
+    let agents: Vec<Handle> =
+        (0..AGENTS).map(|number| agent::start(mortal(number), &url).unwrap()).collect();
+    until("all are listed", async || connected(&cluster.list().await) == AGENTS).await;
+    apply(&cluster.channel).await;
+    assign(&cluster.channel, 2).await;
+    until("two are told", async || offers(&agents) == 2).await;
+    cluster.gateways[0].kill().unwrap();
+    until("all are seen to be gone", async || connected(&cluster.list().await) == 0).await;
+    tokio::time::sleep(WATCHED).await;
+    cluster.gateways[0].restart().unwrap();
+    until("the rest is back", async || connected(&cluster.list().await) == AGENTS - 2).await;
+    tokio::time::sleep(WATCHED).await;
+    assert_eq!(offers(&agents), 2, "nobody else was told");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_goes_on_where_a_killed_control_left_it() {
     let Some(mut cluster) = Cluster::start().await else { return };

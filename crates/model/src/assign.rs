@@ -53,6 +53,15 @@ pub struct Assignments {
     pub hold: Option<Hold>,
 }
 
+impl Assignment {
+    /// Whether an agent may have the config now. One that was not there when it was decided has no
+    /// place in the queue and waits for nobody.
+    pub fn admits(&self, uid: &InstanceUid, first_seen: Timestamp) -> bool {
+        let is_new = first_seen > self.updated && !self.brake.is_stopped();
+        is_new || self.brake.admits(uid, &self.config.hash)
+    }
+}
+
 impl Assignments {
     /// The assignment that holds for an agent: of those that select it, the one of the highest
     /// priority. Writers refuse ties; should one slip through, the first by name wins everywhere.
@@ -74,8 +83,13 @@ impl Assignments {
 
     /// The assignment whose config an agent may be offered now: the one that holds for it, once
     /// its brake lets the agent through.
-    pub fn admitted(&self, uid: &InstanceUid, agent: &impl Labels) -> Option<&Assignment> {
-        let open = |found: &&Assignment| found.brake.admits(uid, &found.config.hash);
+    pub fn admitted(
+        &self,
+        uid: &InstanceUid,
+        first_seen: Timestamp,
+        agent: &impl Labels,
+    ) -> Option<&Assignment> {
+        let open = |found: &&Assignment| found.admits(uid, first_seen);
         self.resolve(agent).filter(|_| self.hold.is_none()).filter(open)
     }
 
@@ -92,7 +106,7 @@ impl Assignments {
     pub fn outdates(&self, decision: u64, uid: &InstanceUid, agent: &AgentSummary) -> bool {
         decision >= agent.config.decision
             && self.changes(agent)
-            && self.admitted(uid, agent).is_some()
+            && self.admitted(uid, agent.first_seen, agent).is_some()
     }
 
     /// Whether an agent is to have another config than it is offered, sooner or later.

@@ -35,7 +35,7 @@ pub struct Brake {
 pub enum Stage {
     /// Agents that rank below this may have it.
     Releasing(u64),
-    /// Every agent may have it; the failures are still counted.
+    /// Every agent may have it, since none is away; the failures are still counted.
     Released,
     /// Every agent has answered. Who is new has it at once, and nobody counts.
     #[default]
@@ -126,10 +126,12 @@ impl Brake {
                 let room = self.in_flight_max(tally.agents).saturating_sub(tally.in_flight);
                 let mut queued = tally.queued.clone();
                 queued.sort_unstable();
-                match queued.get(room) {
-                    None => Some(Stage::Released),
-                    Some(_) if room == 0 => None,
-                    Some(first_to_wait) => Some(Stage::Releasing(*first_to_wait)),
+                match (queued.get(room), queued.last()) {
+                    (None, _) if tally.away == 0 => Some(Stage::Released),
+                    // Those who are away wait as well: they may all come back at once.
+                    (None, last) => last.map(|last| Stage::Releasing(last.saturating_add(1))),
+                    (Some(_), _) if room == 0 => None,
+                    (Some(first_to_wait), _) => Some(Stage::Releasing(*first_to_wait)),
                 }
             }
             Stage::Released => (tally.in_flight == 0 && tally.away == 0).then_some(Stage::Done),

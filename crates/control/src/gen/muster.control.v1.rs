@@ -493,7 +493,7 @@ pub mod assignment {
         Unspecified = 0,
         /// It goes out by and by.
         Releasing = 1,
-        /// It may go to every agent; some have not answered.
+        /// It may go to every agent, since none is away; some have not answered.
         Released = 2,
         /// Every agent has answered. New ones get it at once, and failures do not stop it any more.
         Done = 3,

@@ -114,7 +114,7 @@ fn stands(
     agent: &AgentSummary,
     connected: bool,
 ) -> Standing {
-    let admitted = found.brake.admits(uid, &found.config.hash);
+    let admitted = found.admits(uid, agent.first_seen);
     Standing::of(agent, connected, &found.config, admitted)
 }
 

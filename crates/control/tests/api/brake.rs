@@ -5,8 +5,8 @@ use bus::{Inbox, Subject, WORKERS};
 use control::Limits;
 use control::v1::assignment::State;
 use control::v1::*;
-use model::record::{Delivered, Offered, Owner};
-use model::{AgentRecord, ConfigHash, GatewayId, RevisionRef, SessionId, Timestamp};
+use model::record::{Delivered, Offered};
+use model::{AgentRecord, ConfigHash, RevisionRef, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::{RemoteConfigStatus, RemoteConfigStatuses};
 use std::collections::BTreeSet;
@@ -15,27 +15,20 @@ use store::{Key, Store as _, tables};
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::rig::{PATIENCE, Rig, Watched, agent, put, until};
+use crate::rig::{PATIENCE, Rig, Watched, connected, put, until};
 use crate::{apply, set};
 
 /// Agents with a session at a gateway that is heard of by their records.
 async fn fleet(agents: u8) -> Rig {
     let records = Watched::default();
     for byte in 1..=agents {
-        put(&records, &connected(byte)).await;
+        put(&records, &connected(byte, "prod")).await;
     }
     let limits = Limits { brake_pace: Duration::from_millis(1), ..Limits::default() };
     let mut rig = Rig::start(records, limits).await;
     until("the view is ready", async || rig.control.ready()).await;
     rig.configs.apply_config(apply("c", "a: 1")).await.unwrap();
     rig
-}
-
-fn connected(byte: u8) -> AgentRecord {
-    let mut record = agent(byte, "prod");
-    (record.epoch, record.n) = (1, 1);
-    record.owner = Some(Owner { gateway: GatewayId::new("gw"), session: SessionId([byte; 16]) });
-    record
 }
 
 fn braked(max_in_flight: i32, max_failures: i32) -> SetAssignmentRequest {

@@ -11,12 +11,13 @@ use control::v1::*;
 use model::record::Offered;
 use model::selector::Selector;
 use model::{ConfigHash, RevisionRef};
+use opamp::v1::{RemoteConfigStatus, RemoteConfigStatuses};
 use store::{Key, Store as _, Write, tables};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::rig::{PATIENCE, Rig, Watched, agent, put, until};
+use crate::rig::{PATIENCE, Rig, Watched, connected, put, until};
 use crate::{apply, set};
 
 /// Plays the workers: their share of what is to be reassessed.
@@ -35,7 +36,7 @@ async fn asked(worker: &mut Inbox<Reassess>, failed: u32) -> Reassess {
 async fn with_agents(count: u8, limits: Limits) -> Rig {
     let records = Watched::default();
     for byte in 1..=count {
-        put(&records, &agent(byte, "prod")).await;
+        put(&records, &connected(byte, "prod")).await;
     }
     let rig = Rig::start(records, limits).await;
     until("the view is ready", async || rig.control.ready()).await;
@@ -118,11 +119,17 @@ async fn another_controls_decision_is_reconciled_too() {
 #[tokio::test]
 async fn removing_an_assignment_leaves_agents_as_they_are() {
     let records = Watched::default();
-    let mut has = agent(1, "prod");
+    let mut has = connected(1, "prod");
     let files = apply("c", "a: 1").files;
     let hash = ConfigHash::of(&files);
     let config = Some(RevisionRef { config: "c".to_owned(), revision: 1, hash });
     has.offered = Offered { config, decision: 1 };
+    // It has answered: nobody asks about it for any other reason.
+    has.reported.remote_config_status = Some(RemoteConfigStatus {
+        last_remote_config_hash: hash.0.to_vec(),
+        status: RemoteConfigStatuses::Applied.into(),
+        ..Default::default()
+    });
     put(&records, &has).await;
     let mut rig = Rig::with(records).await;
     let mut worker = worker(&rig).await;

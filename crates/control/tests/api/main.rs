@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use bus::{Subject, WORKERS, v1 as wire};
 use control::v1::*;
 use opamp::v1::AgentConfigFile;
-use rig::{PATIENCE, Rig, Watched, agent, put, until};
+use rig::{PATIENCE, Rig, Watched, agent, connected, put, until};
 use tonic::Code;
 
 fn apply(name: &str, body: &str) -> ApplyConfigRequest {
@@ -182,8 +182,8 @@ async fn lists_go_on_page_by_page_and_ask_the_store_nothing() {
 #[tokio::test]
 async fn agents_that_are_offered_something_else_are_reassessed() {
     let records = Watched::default();
-    put(&records, &agent(1, "prod")).await;
-    put(&records, &agent(2, "dev")).await;
+    put(&records, &connected(1, "prod")).await;
+    put(&records, &connected(2, "dev")).await;
     let mut rig = Rig::with(records).await;
     let mut worker = rig.bus.join::<wire::Reassess>(&Subject::Reassess, WORKERS, 8).await.unwrap();
     rig.configs.apply_config(apply("c", "a: 1")).await.unwrap();

@@ -12,7 +12,8 @@ use control::v1::agents_client::AgentsClient;
 use control::v1::assignments_client::AssignmentsClient;
 use control::v1::configs_client::ConfigsClient;
 use control::{Config, Control, Limits};
-use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, Timestamp};
+use model::record::Owner;
+use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, SessionId, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::{AgentDescription, AnyValue, KeyValue, any_value::Value};
 use store::{
@@ -262,6 +263,12 @@ pub(crate) fn agent(byte: u8, env: &str) -> AgentRecord {
         ..Default::default()
     });
     record
+}
+
+/// The same with a session at a gateway that is heard of by its record.
+pub(crate) fn connected(byte: u8, env: &str) -> AgentRecord {
+    let owner = Owner { gateway: GatewayId::new("gw"), session: SessionId([byte; 16]) };
+    AgentRecord { epoch: 1, n: 1, owner: Some(owner), ..agent(byte, env) }
 }
 
 /// Waits for a condition, for as long as a test may.

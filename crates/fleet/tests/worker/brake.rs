@@ -38,7 +38,13 @@ async fn held_offers_go_out_once_they_are_resumed() {
 async fn an_agent_whose_turn_has_not_come_is_offered_nothing() {
     let rig = Rig::new().await;
     let hash = rig.assign("a: 1", true).await;
-    let stage = |stage| rig.decide(move |assignments, _| assignments.list[0].brake.stage = stage);
+    let stage = |stage| {
+        rig.decide(move |assignments, _| {
+            // Decided after the agent was first seen.
+            assignments.list[0].updated = Timestamp(u64::MAX);
+            assignments.list[0].brake.stage = stage;
+        })
+    };
     let rank = model::brake::rank(&instance(1), &hash);
     let decision = stage(Stage::Releasing(rank)).await;
     reassess(&rig, decision).await;

@@ -100,6 +100,15 @@ fn the_default_goes_by_the_fleet() {
 }
 
 #[test]
+fn those_who_are_away_are_not_let_through_in_a_crowd() {
+    let brake = Brake::new(5, 0);
+    let tally = |queued: &[u64], away| Tally { queued: queued.to_vec(), away, ..Tally::default() };
+    assert_eq!(brake.next(&tally(&[20, 10], 0)), Some(Stage::Released));
+    assert_eq!(brake.next(&tally(&[20, 10], 1)), Some(Stage::Releasing(21)));
+    assert_eq!(brake.next(&tally(&[], 1)), None, "nobody is there to be let through");
+}
+
+#[test]
 fn it_is_not_done_before_those_who_are_away_have_answered() {
     let brake = Brake { stage: Stage::Released, ..Brake::new(0, 0) };
     assert_eq!(brake.next(&Tally { agents: 1, away: 1, ..Tally::default() }), None);

@@ -17,7 +17,8 @@ pub(super) fn assess(record: &mut AgentRecord, intent: Option<Intent<'_>>) {
     if intent.decision < record.offered.decision {
         return;
     }
-    let Some(assignment) = intent.assignments.admitted(&record.instance_uid, record) else {
+    let (uid, first_seen) = (&record.instance_uid, record.first_seen);
+    let Some(assignment) = intent.assignments.admitted(uid, first_seen, record) else {
         return;
     };
     if record.offered.config.as_ref() != Some(&assignment.config) {

@@ -453,6 +453,20 @@ fn an_agent_waits_for_its_turn_and_keeps_what_it_has() {
 }
 
 #[test]
+fn an_agent_that_is_new_since_the_decision_waits_for_nobody() {
+    let claim = |updated: u64, stage| {
+        let mut agent = Agent::new(everyone_gets(7));
+        agent.record.first_seen = Timestamp(100);
+        agent.assignments.list[0].updated = Timestamp(updated);
+        agent.assignments.list[0].brake.stage = stage;
+        agent.claim(1, &described(0)).offer.is_some()
+    };
+    assert!(claim(99, Stage::Releasing(0)));
+    assert!(!claim(100, Stage::Releasing(0)), "it was there");
+    assert!(!claim(99, Stage::Stopped { failed: 1 }), "what has stopped is for nobody");
+}
+
+#[test]
 fn labels_come_from_the_ledger_in_its_order() {
     let mut agent = Agent::new(Assignments::default());
     agent.claim(1, &described(0));
