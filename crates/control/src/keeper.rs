@@ -38,7 +38,7 @@ impl Keeper {
                 continue;
             }
             if let Err(error) = self.forget_silent().await {
-                tracing::warn!(%error, "silent agents are kept for now");
+                tracing::warn!(%error, "silent agents stay until the next look");
             }
             if let Err(error) = self.repair_labels().await {
                 tracing::warn!(%error, "labels not compared");

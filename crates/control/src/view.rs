@@ -169,13 +169,6 @@ impl View {
         self.show(&state, uid, &entry, now)
     }
 
-    /// The uids of agents that a selector selects.
-    pub(crate) fn matching(&self, selector: &Selector) -> Vec<InstanceUid> {
-        let state = self.read();
-        let selected = state.agents.iter().filter(|(_, entry)| selector.matches(&*entry.summary));
-        selected.map(|(uid, _)| *uid).collect()
-    }
-
     /// One agent.
     pub(crate) fn agent(&self, uid: &InstanceUid) -> Option<Shown> {
         let (state, now) = (self.read(), self.clock.now());

@@ -7,22 +7,14 @@ use opamp::ws::close_code;
 use crate::connection::Connection;
 use crate::shared::Shared;
 
-/// Connections looked at before others get their turn.
-const PAGE: usize = 1_024;
-
 /// Looks at every connection whenever other tokens count, for ever.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut door = shared.door.clone();
     loop {
         door.until_tokens_change().await;
-        let (mut after, mut expelled) = (0, 0_usize);
-        loop {
-            let page = shared.connections.page(after, PAGE);
-            let Some(last) = page.last() else { break };
-            after = last.number;
-            expelled += page.iter().filter(|connection| expelled_from(&shared, connection)).count();
-            tokio::task::yield_now().await;
-        }
+        let mut expelled = 0_usize;
+        let look = |connection: &_| expelled += usize::from(expelled_from(&shared, connection));
+        shared.connections.each(look).await;
         tracing::info!(connections = expelled, "other tokens count: those of the old ones close");
     }
 }

@@ -7,6 +7,9 @@ use opamp::InstanceUid;
 
 use crate::connection::Connection;
 
+/// Connections looked at in one go, before others get their turn.
+const PAGE: usize = 1_024;
+
 /// The connection that holds an agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Holder {
@@ -81,6 +84,18 @@ impl Connections {
 
     pub(crate) fn len(&self) -> usize {
         self.all().len()
+    }
+
+    /// Looks at every connection, a page at a time.
+    pub(crate) async fn each(&self, mut look: impl FnMut(&Connection)) {
+        let mut after = 0;
+        loop {
+            let page = self.page(after, PAGE);
+            let Some(last) = page.last() else { return };
+            after = last.number;
+            page.iter().for_each(|connection| look(connection));
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Up to `count` connections whose number is above `after`, so that a walk over all of them

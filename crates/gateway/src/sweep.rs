@@ -9,23 +9,13 @@ use crate::connection::{Connection, Verdict};
 use crate::shared::Shared;
 use crate::ws::Frame;
 
-/// Connections looked at before others get their turn.
-const PAGE: usize = 1_024;
-
 /// Looks at every connection's vitals, for ever.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut ticks = interval(shared.limits.sweep_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let mut after = 0;
-        loop {
-            let page = shared.connections.page(after, PAGE);
-            let Some(last) = page.last() else { break };
-            after = last.number;
-            page.iter().for_each(|connection| look(&shared, connection));
-            tokio::task::yield_now().await;
-        }
+        shared.connections.each(|connection| look(&shared, connection)).await;
     }
 }
 

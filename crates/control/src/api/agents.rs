@@ -104,8 +104,8 @@ impl Api {
             ("", "") => {
                 Err(Error::invalid("selector", "must be given, * for all, if there is no name"))
             }
-            ("", "*") => Ok(self.view.matching(&Selector::default())),
-            ("", text) => Ok(self.view.matching(&parse_selector("selector", text)?)),
+            ("", "*") => Ok(self.uids(&Selector::default())),
+            ("", text) => Ok(self.uids(&parse_selector("selector", text)?)),
             (name, "") => {
                 let uid = names::parse_agent(name)?;
                 let found = self.view.agent(&uid).map(|_| vec![uid]);
@@ -113,6 +113,10 @@ impl Api {
             }
             _ => Err(Error::invalid("selector", "must not be given beside a name")),
         }
+    }
+
+    fn uids(&self, selector: &Selector) -> Vec<InstanceUid> {
+        self.view.selected(selector).into_iter().map(|shown| shown.uid).collect()
     }
 
     fn relabel(

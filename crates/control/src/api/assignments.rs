@@ -132,7 +132,7 @@ impl Api {
         let set = after.list.iter().find(|found| found.name == name);
         Ok(SetAssignmentResponse {
             assignment: set.map(|set| convert::assignment(set, tallies.get(name))),
-            matched_agents: convert::count(self.view.matching(&selector).len()),
+            matched_agents: convert::count(self.view.selected(&selector).len()),
             affected_agents: convert::count(impact.agents),
             impact: Some(convert::impact(&impact)),
         })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use opamp::InstanceUid;
 use store::tables::labels::AgentLabels;
-use store::{Cursor, Key, Outcome, SHARDS, Table, Version, Write, tables};
+use store::{Cursor, Key, Outcome, SHARDS, Stored, Table, Version, Write, tables};
 
 use super::Ledger;
 use crate::Error;
@@ -54,37 +54,17 @@ impl Ledger {
             let stored = self.within(self.store.get(&keys)).await?;
             let (mut writes, mut writing) = (Vec::new(), Vec::new());
             for ((uid, key), stored) in open.iter().zip(keys).zip(stored) {
-                let (before, unknown, expected) = match &stored {
-                    None => (BTreeMap::new(), Bytes::new(), Version::ABSENT),
-                    Some(stored) => {
-                        let loaded = tables::labels::decode(&key, &stored.value)?;
-                        (loaded.value.labels, loaded.unknown, stored.version)
-                    }
-                };
-                let labels = change.apply(&before);
-                if labels == before {
-                    continue;
+                if let Some(write) = self.relabelled(uid, key, stored, change)? {
+                    writes.push(write);
+                    writing.push(*uid);
                 }
-                if labels.len() > self.limits.labels_max {
-                    let reason = format!("agents/{uid} would have more than the most");
-                    let reason = format!("{reason}, {}", self.limits.labels_max);
-                    return Err(Error::invalid("set", reason));
-                }
-                let value = AgentLabels { labels, updated: self.clock.now() };
-                let value = tables::labels::encode(&value, &unknown);
-                writes.push(Write { key, expected, value, events: Bytes::new() });
-                writing.push(*uid);
             }
             let outcomes = self.within(self.store.commit(writes)).await?;
-            let (mut done, mut lost) = (Vec::new(), Vec::new());
-            for (uid, outcome) in writing.into_iter().zip(outcomes) {
-                match outcome {
-                    Outcome::Written(_) => done.push(uid),
-                    Outcome::Conflict => lost.push(uid),
-                }
-            }
-            changed.append(&mut done);
-            open = lost;
+            let written = |(_, outcome): &(_, Outcome)| matches!(outcome, Outcome::Written(_));
+            let (done, lost): (Vec<_>, Vec<_>) =
+                writing.into_iter().zip(outcomes).partition(written);
+            changed.extend(done.into_iter().map(|(uid, _)| uid));
+            open = lost.into_iter().map(|(uid, _)| uid).collect();
             if open.is_empty() {
                 return Ok(changed);
             }
@@ -92,11 +72,39 @@ impl Ledger {
         Err(Error::Aborted("labels".to_owned()))
     }
 
+    /// What to write for one agent; `None` if its labels stay as they are.
+    fn relabelled(
+        &self,
+        uid: &InstanceUid,
+        key: Key,
+        stored: Option<Stored>,
+        change: &Relabel,
+    ) -> Result<Option<Write>, Error> {
+        let (before, unknown, expected) = match stored {
+            None => (BTreeMap::new(), Bytes::new(), Version::ABSENT),
+            Some(stored) => {
+                let loaded = tables::labels::decode(&key, &stored.value)?;
+                (loaded.value.labels, loaded.unknown, stored.version)
+            }
+        };
+        let (labels, max) = (change.apply(&before), self.limits.labels_max);
+        if labels == before {
+            return Ok(None);
+        }
+        if labels.len() > max {
+            let reason = format!("agents/{uid} would have {}, at most {max}", labels.len());
+            return Err(Error::invalid("set", reason));
+        }
+        let labels = AgentLabels { labels, updated: self.clock.now() };
+        let value = tables::labels::encode(&labels, &unknown);
+        Ok(Some(Write { key, expected, value, events: Bytes::new() }))
+    }
+
     /// Forgets the labels of agents that are gone. Whoever labels one meanwhile keeps them.
     pub(crate) async fn drop_labels(&self, uids: &[InstanceUid]) -> Result<(), Error> {
         let keys: Vec<Key> = uids.iter().map(Key::labels).collect();
         let stored = self.within(self.store.get(&keys)).await?;
-        let delete = |(key, stored): (Key, Option<store::Stored>)| {
+        let delete = |(key, stored): (Key, Option<Stored>)| {
             let expected = stored?.version;
             Some(Write { key, expected, value: Bytes::new(), events: Bytes::new() })
         };

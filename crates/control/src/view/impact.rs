@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use model::assign::{Assignment, Assignments};
 use model::brake::{Standing, Tally, rank};
+use model::selector::Labels as _;
 use model::{AgentSummary, Timestamp};
 use opamp::InstanceUid;
-use opamp::v1::KeyValue;
 
 use super::{State, View, takes_config};
 use crate::ledger::Relabel;
@@ -26,7 +26,7 @@ impl Impact {
     fn add(&mut self, agent: &AgentSummary, connected: bool) {
         self.agents += 1;
         self.disconnected += usize::from(!connected);
-        let named = |key| text(&agent.identifying_attributes, key);
+        let named = |key| agent.value(key).unwrap_or_default().into_owned();
         let kind = (named("service.name"), named("service.version"));
         *self.kinds.entry(kind).or_default() += 1;
     }
@@ -125,14 +125,4 @@ fn differ(before: Option<&Assignment>, after: Option<&Assignment>) -> bool {
 
 fn changes(assignments: &Assignments, agent: &AgentSummary) -> bool {
     takes_config(agent) && assignments.changes(agent)
-}
-
-/// An attribute that is text; empty if it is not there.
-fn text(attributes: &[KeyValue], key: &str) -> String {
-    let found = attributes.iter().find(|pair| pair.key == key);
-    let value = found.and_then(|pair| pair.value.as_ref()?.value.as_ref());
-    match value {
-        Some(opamp::v1::any_value::Value::StringValue(text)) => text.clone(),
-        _ => String::new(),
-    }
 }
