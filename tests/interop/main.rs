@@ -13,7 +13,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::link::{Endpoint, Poller};
 use control::v1::agents_client::AgentsClient;
 use control::v1::assignments_client::AssignmentsClient;
 use control::v1::configs_client::ConfigsClient;
@@ -21,13 +20,14 @@ use control::v1::*;
 use opamp::v1::AgentConfigFile;
 use opamp::v1::any_value::Value;
 use services::Muster;
+use tests::metric;
 use tonic::transport::Channel;
 
 /// How long a client may take: the slowest one pauses for half a minute, give or take, after each
 /// connection that it could not make.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long an idle client is watched, in seconds; it speaks once in each.
-const IDLE: u64 = 5;
+const IDLE: u32 = 5;
 
 /// A foreign client at work. It ends by itself once its input ends.
 struct Client {
@@ -121,9 +121,9 @@ async fn managed(says_goodbye: bool, command: fn(&str) -> Option<Command>) {
     assert_eq!(config(&failed).error_message, "it asked me to");
 
     let before = polls(&muster).await;
-    tokio::time::sleep(Duration::from_secs(IDLE)).await;
+    tokio::time::sleep(Duration::from_secs(IDLE.into())).await;
     let polled = polls(&muster).await - before;
-    let fits = IDLE - 1..=IDLE + 1;
+    let fits = f64::from(IDLE - 1)..=f64::from(IDLE + 1);
     assert!(fits.contains(&polled), "{polled} polls in {IDLE} s, a second between heartbeats");
 
     muster.restart().unwrap();
@@ -140,7 +140,7 @@ async fn managed(says_goodbye: bool, command: fn(&str) -> Option<Command>) {
     assert_eq!(back.identifying_attributes, failed.identifying_attributes);
     // A few polls on, it still has not been offered anything again.
     let polled = polls(&muster).await;
-    until("it goes on polling", async || polls(&muster).await >= polled + 3).await;
+    until("it goes on polling", async || polls(&muster).await >= polled + 3.0).await;
     let said = client.said();
     assert_eq!(said.len(), 2, "two offers, each made once, and no error: {said:?}");
 
@@ -159,17 +159,8 @@ fn config(agent: &Agent) -> AgentConfig {
 }
 
 /// Polls that the gateway has taken.
-async fn polls(muster: &Muster) -> u64 {
+async fn polls(muster: &Muster) -> f64 {
     metric(muster, "muster_gateway_polls_total").await
-}
-
-/// A counter of the process; 0 until it counts.
-async fn metric(muster: &Muster, name: &str) -> u64 {
-    let metrics = format!("{}/metrics", muster.ops);
-    let answer = Poller::new(Endpoint::parse(&metrics).unwrap()).get().await.unwrap();
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    let line = text.lines().find(|line| line.starts_with(name));
-    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 /// An operator of a fleet with one agent.

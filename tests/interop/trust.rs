@@ -1,10 +1,12 @@
 //! Foreign clients at a door with TLS and tokens: who is known comes in, and nobody else.
 
+use std::path::Path;
 use std::process::Command;
 
 use agent::link::{Endpoint, Trust};
 use control::v1::{Agent, ConfigStatus, ConnectionStatus};
 use services::{Authority, Muster, Pair};
+use tempfile::TempDir;
 
 use crate::{Client, Operator, PATIENCE, config, metric, node, python, until};
 
@@ -20,23 +22,26 @@ async fn the_client_of_npm_by_tls_and_token() {
     known(node).await;
 }
 
+/// A server with a certificate of this authority that asks agents for a token, and its data.
+fn guarded(authority: &Authority, tokens: &Path, more: &[&str]) -> (Muster, TempDir) {
+    let pair = authority.server("gateway").unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let flags = [
+        ("--data-dir", data.path()),
+        ("--opamp-tls-cert", &pair.certificate),
+        ("--opamp-tls-key", &pair.key),
+        ("--agent-token-file", tokens),
+    ];
+    let flags = flags.iter().flat_map(|(flag, path)| [*flag, path.to_str().unwrap()]);
+    let flags: Vec<&str> = flags.chain(more.iter().copied()).collect();
+    (Muster::serve(&flags).unwrap(), data)
+}
+
 async fn known(command: fn(&str) -> Option<Command>) {
     let (ours, another) = (Authority::new().unwrap(), Authority::new().unwrap());
-    let pair = ours.server("gateway").unwrap();
     let tokens = ours.dir().join("agents");
     std::fs::write(&tokens, format!("interop {TOKEN}\n")).unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let muster = Muster::serve(&[
-        "--data-dir",
-        data.path().to_str().unwrap(),
-        "--opamp-tls-cert",
-        pair.certificate.to_str().unwrap(),
-        "--opamp-tls-key",
-        pair.key.to_str().unwrap(),
-        "--agent-token-file",
-        tokens.to_str().unwrap(),
-    ])
-    .unwrap();
+    let (muster, _data) = guarded(&ours, &tokens, &[]);
     let endpoint = muster.opamp.clone().unwrap().replacen("wss", "https", 1);
     let start = |authority: &Authority, token: &str| {
         let mut command = command(&endpoint)?;
@@ -46,12 +51,12 @@ async fn known(command: fn(&str) -> Option<Command>) {
 
     // Strangers first: they are turned away before anybody is let in.
     let Some(_stranger) = start(&ours, "0123456789abcdef-stranger") else { return };
-    let turned_away = async || metric(&muster, "muster_gateway_unauthorized_total").await > 0;
+    let turned_away = async || metric(&muster, "muster_gateway_unauthorized_total").await > 0.0;
     until("the wrong token is refused", turned_away).await;
     let _misled = start(&another, TOKEN).unwrap();
-    let hung_up = async || metric(&muster, "muster_gateway_handshakes_failed_total").await > 0;
+    let hung_up = async || metric(&muster, "muster_gateway_handshakes_failed_total").await > 0.0;
     until("the server is not known to who trusts another authority", hung_up).await;
-    assert_eq!(metric(&muster, "muster_gateway_polls_total").await, 0);
+    assert_eq!(metric(&muster, "muster_gateway_polls_total").await, 0.0);
 
     let _client = start(&ours, TOKEN).unwrap();
     let operator = Operator::connect(&muster).await;
@@ -66,13 +71,13 @@ async fn known(command: fn(&str) -> Option<Command>) {
     let polls = async || metric(&muster, "muster_gateway_polls_total").await;
     until("it is refused as well", async || {
         let (before, refused) = (polls().await, unauthorized(&muster).await);
-        until("another one is refused", async || unauthorized(&muster).await > refused + 1).await;
+        until("another one is refused", async || unauthorized(&muster).await > refused + 1.0).await;
         polls().await == before
     })
     .await;
 }
 
-async fn unauthorized(muster: &Muster) -> u64 {
+async fn unauthorized(muster: &Muster) -> f64 {
     metric(muster, "muster_gateway_unauthorized_total").await
 }
 
@@ -80,31 +85,15 @@ async fn unauthorized(muster: &Muster) -> u64 {
 #[tokio::test]
 async fn the_reference_agent_by_tls_token_and_certificate() {
     let (ours, another) = (Authority::new().unwrap(), Authority::new().unwrap());
-    let (pair, own, foreign) = (
-        ours.server("gateway").unwrap(),
-        ours.client("agent").unwrap(),
-        another.client("agent").unwrap(),
-    );
+    let (own, foreign) = (ours.client("agent").unwrap(), another.client("agent").unwrap());
     let tokens = ours.dir().join("agents");
     std::fs::write(&tokens, format!("interop {TOKEN}\n")).unwrap();
-    let data = tempfile::tempdir().unwrap();
     let authority = ours.file();
-    let muster = Muster::serve(&[
-        "--data-dir",
-        data.path().to_str().unwrap(),
-        "--opamp-tls-cert",
-        pair.certificate.to_str().unwrap(),
-        "--opamp-tls-key",
-        pair.key.to_str().unwrap(),
-        "--opamp-client-ca",
-        authority.to_str().unwrap(),
-        "--agent-token-file",
-        tokens.to_str().unwrap(),
-    ])
-    .unwrap();
+    let (muster, _data) =
+        guarded(&ours, &tokens, &["--opamp-client-ca", authority.to_str().unwrap()]);
     let socket = muster.opamp.clone().unwrap();
     let polls = socket.replacen("wss", "https", 1);
-    let read = |path: &std::path::Path| std::fs::read(path).unwrap();
+    let read = |path: &Path| std::fs::read(path).unwrap();
     let start = |number: usize, url: &str, with: &Pair, token: &str| {
         let (chain, key) = (read(&with.certificate), read(&with.key));
         let trust = Trust::default().authorities(&read(&ours.file()), Some((&chain, &key)));
@@ -119,8 +108,8 @@ async fn the_reference_agent_by_tls_token_and_certificate() {
         assert!(known.until(PATIENCE, answered).await, "{url}");
     }
     until("the stranger was refused", async || {
-        metric(&muster, "muster_gateway_unauthorized_total").await > 0
-            && metric(&muster, "muster_gateway_handshakes_failed_total").await > 0
+        metric(&muster, "muster_gateway_unauthorized_total").await > 0.0
+            && metric(&muster, "muster_gateway_handshakes_failed_total").await > 0.0
     })
     .await;
     assert!(!wrong.see(answered) && !unknown.see(answered));

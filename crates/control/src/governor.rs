@@ -57,19 +57,23 @@ impl Governor {
     /// One look; says whether agents are about to answer.
     async fn look(&self) -> Result<bool, Error> {
         let (assignments, _) = self.ledger.assignments().await?;
+        metrics::counter!("muster_control_brake_looks_total").increment(1);
         metrics::gauge!("muster_control_offers_held").set(if assignments.hold.is_some() {
             1.0
         } else {
             0.0
         });
         let on_its_way = assignments.list.iter().any(|found| found.brake.is_on_its_way());
-        if !on_its_way || assignments.hold.is_some() {
+        if !on_its_way {
+            count_in_flight(0);
             return Ok(false);
         }
         let tallies = self.view.tallies(&assignments);
-        let in_flight: usize = tallies.values().map(|tally| tally.in_flight).sum();
-        metrics::gauge!("muster_control_offers_in_flight")
-            .set(f64::from(u32::try_from(in_flight).unwrap_or(u32::MAX)));
+        let in_flight = tallies.values().map(|tally| tally.in_flight).sum();
+        count_in_flight(in_flight);
+        if assignments.hold.is_some() {
+            return Ok(false);
+        }
         let next = |found: &model::assign::Assignment| {
             let to = found.brake.next(tallies.get(&found.name)?)?;
             Some(Advance { name: found.name.clone(), from: found.brake.stage, to })
@@ -102,4 +106,10 @@ impl Governor {
             tracing::warn!(%error, decision, "workers hear of it late");
         }
     }
+}
+
+/// Agents let through that have not answered, while any assignment is on its way.
+fn count_in_flight(agents: usize) {
+    metrics::gauge!("muster_control_offers_in_flight")
+        .set(f64::from(u32::try_from(agents).unwrap_or(u32::MAX)));
 }

@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
-use agent::link::{Endpoint, Poller};
 use anyhow::Context as _;
 use services::{Muster, Server};
 use tempfile::TempDir;
@@ -71,11 +70,7 @@ impl Fleet {
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let mut sum = 0.0;
         for process in &self.muster {
-            let endpoint = Endpoint::parse(&format!("{}/metrics", process.ops)).unwrap();
-            let answer = Poller::new(endpoint).get().await.unwrap();
-            let text = String::from_utf8(answer.body.to_vec()).unwrap();
-            let values = text.lines().filter_map(|line| line.strip_prefix(name));
-            sum += values.filter_map(|value| value.trim().parse::<f64>().ok()).sum::<f64>();
+            sum += tests::metric(process, name).await;
         }
         sum
     }

@@ -18,7 +18,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("services", &[]),
     ("xtask", &["agent", "services"]),
     ("muster-loadtest", &["agent"]),
-    ("tests", &[]),
+    ("tests", &["agent", "services"]),
 ];
 
 /// Crates of others, and which of ours may use them outside tests.
