@@ -62,7 +62,7 @@ pub fn decode(event: AgentEvent) -> Option<Told> {
 }
 
 /// Every event and its kind on the wire.
-const KINDS: [(Event, Kind); 18] = [
+pub(crate) const KINDS: [(Event, Kind); 18] = [
     (Event::Appeared, Kind::Appeared),
     (Event::Connected, Kind::Connected),
     (Event::Disconnected, Kind::Disconnected),

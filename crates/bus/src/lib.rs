@@ -8,6 +8,8 @@
 mod client;
 mod error;
 pub mod event;
+#[cfg(test)]
+mod golden;
 mod in_process;
 mod inbox;
 mod limits;

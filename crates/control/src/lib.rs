@@ -14,6 +14,8 @@ mod actor;
 mod api;
 mod backoff;
 mod error;
+#[cfg(test)]
+mod golden;
 mod governor;
 mod incoming;
 mod keeper;

@@ -19,7 +19,7 @@ use crate::view::{Survey, View};
 use crate::{Error, Limits};
 
 mod held;
-mod place;
+pub(crate) mod place;
 mod watcher;
 
 use held::Held;

@@ -124,6 +124,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn golden_outboxes_are_read_for_ever() {
+        let mut files = services::Golden::of(env!("CARGO_MANIFEST_DIR"));
+        let first = append(&Bytes::new(), Version(5), &Bytes::from_static(b"five"));
+        let both = append(&first, Version(300), &Bytes::from(vec![1; 130]));
+        for (_, bytes) in files.versions("outbox", 1, &both) {
+            let events = read(&bytes.into());
+            let (five, ones) = (Bytes::from_static(b"five"), Bytes::from(vec![1; 130]));
+            assert_eq!(events, [(Version(5), five), (Version(300), ones)]);
+        }
+        files.finish();
+    }
+
+    #[test]
     fn an_outbox_keeps_events_in_order_and_survives_nonsense() {
         let first = append(&Bytes::new(), Version(5), &Bytes::from_static(b"five"));
         let both = append(&first, Version(6), &Bytes::from_static(b"six"));

@@ -1,8 +1,10 @@
 //! The real NATS and Redis for tests and tools: found, started on free ports, in the open or
 //! behind TLS and a password, stopped when dropped; the `muster` binary in the same way; and
-//! certificates. None of Muster's code may enter here, and no product crate depends on it.
+//! certificates; and the files that formats are held to. None of Muster's code may enter here, and
+//! no product crate depends on it.
 
 mod authority;
+mod golden;
 mod lock;
 mod muster;
 
@@ -16,6 +18,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 pub use authority::{Authority, Pair};
+pub use golden::Golden;
 pub use lock::{Lock, PASSWORD, USER};
 pub use muster::{Muster, binary};
 

@@ -11,6 +11,8 @@ use clap::Parser;
 
 mod ci;
 mod conformance;
+#[cfg(test)]
+mod fields;
 mod goal;
 mod proto;
 mod services;

@@ -8,21 +8,21 @@ use crate::api::page::fingerprint;
 
 /// A place in one event log, for one selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Which log.
-    pub(super) log: u64,
+    pub(crate) log: u64,
     selector: u64,
     /// Where it goes on.
-    pub(super) next: Position,
+    pub(crate) next: Position,
 }
 
 impl Place {
-    pub(super) fn new(log: u64, selector: &Selector, next: Position) -> Self {
+    pub(crate) fn new(log: u64, selector: &Selector, next: Position) -> Self {
         Self { log, selector: fingerprint(selector.as_str()), next }
     }
 
     /// Reads what [`text`](Self::text) wrote.
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let mut parts = text.split('.');
         let mut hex = || parts.next().and_then(|part| u64::from_str_radix(part, 16).ok());
         match (hex(), hex(), hex(), parts.next()) {
@@ -34,11 +34,11 @@ impl Place {
     }
 
     /// Whether it was handed out for this selector.
-    pub(super) fn is_of(&self, selector: &Selector) -> bool {
+    pub(crate) fn is_of(&self, selector: &Selector) -> bool {
         self.selector == fingerprint(selector.as_str())
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{:x}.{:x}.{:x}", self.log, self.selector, self.next.0)
     }
 }

@@ -13,6 +13,14 @@ fn uid(number: u32) -> InstanceUid {
     InstanceUid::from_bytes(bytes)
 }
 
+/// Another order would let other agents through, half-way.
+#[test]
+fn places_in_the_queue_are_golden() {
+    let places: Vec<String> =
+        (0..3).map(|number| format!("{:016x}", rank(&uid(number), &CONFIG))).collect();
+    assert_eq!(places, ["71f7cb4e318fb407", "14005ef3c883780d", "8ba18f53a1647cab"]);
+}
+
 /// A fleet in which every admitted agent may answer.
 struct Fleet {
     answers: Vec<Option<bool>>,

@@ -11,6 +11,8 @@ use crate::{Error, Key};
 
 pub mod agents;
 pub mod configs;
+#[cfg(test)]
+mod golden;
 pub mod intent;
 pub mod labels;
 

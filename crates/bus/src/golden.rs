@@ -1,0 +1,221 @@
+//! Messages as binaries sent them, version by version: a rolling upgrade mixes senders, and the
+//! event log keeps what an older one appended.
+
+use bytes::Bytes;
+use model::record::{Offered, Owner};
+use model::{
+    AgentRecord, AgentSummary, ConfigHash, Event, GatewayId, RevisionRef, SessionId, Timestamp,
+};
+use opamp::InstanceUid;
+use opamp::v1::{AgentDescription, AnyValue, ComponentHealth, KeyValue, any_value::Value};
+use prost::Message;
+use services::Golden;
+
+use crate::event::{self, Told};
+use crate::v1::*;
+
+const UID: &[u8] = &[7; 16];
+const SESSION: &[u8] = &[1; 16];
+
+/// Holds a message to its files. What a version could not say, `message` leaves at its default.
+fn hold<M: Message + Default + PartialEq + std::fmt::Debug>(
+    files: &mut Golden,
+    (name, newest): (&str, u32),
+    message: impl Fn(u32) -> M,
+) {
+    let today = message(newest).encode_to_vec();
+    for (version, bytes) in files.versions(name, newest, &today) {
+        assert_eq!(M::decode(&bytes[..]).unwrap(), message(version), "{name}");
+        // Fields 100 and 101, of a sender that is not written yet.
+        let newer = [&bytes[..], &[0xa2, 0x06, 2, 1, 2, 0xa8, 0x06, 5]].concat();
+        assert_eq!(M::decode(&newer[..]).unwrap(), message(version), "{name} with newer fields");
+    }
+}
+
+fn bytes(from: &'static [u8]) -> Bytes {
+    Bytes::from_static(from)
+}
+
+#[test]
+fn golden_messages_are_understood_for_ever() {
+    let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
+    envelopes(&mut files);
+    reports(&mut files);
+    asked_of_workers(&mut files);
+    asked_of_gateways(&mut files);
+    told_to_all(&mut files);
+    events(&mut files);
+    files.finish();
+}
+
+fn envelopes(files: &mut Golden) {
+    let envelope = |body| Envelope {
+        format: 1,
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        tracestate: "a=b".to_owned(),
+        deadline_unix_ms: 1_700_000_000_000,
+        body: Some(body),
+    };
+    let parcel = Parcel { subject: "muster.parcels.a".to_owned(), id: 300, size: 700_000 };
+    hold(files, ("envelope-inline", 1), |_| envelope(envelope::Body::Inline(bytes(b"message"))));
+    hold(files, ("envelope-parcel", 1), |_| envelope(envelope::Body::Parcel(parcel.clone())));
+    hold(files, ("fetch-parcel", 1), |_| FetchParcel { id: 300, offset: 262_144, length: 131_072 });
+    hold(files, ("parcel-chunk", 1), |_| ParcelChunk { found: true, data: bytes(b"chunk") });
+}
+
+fn reports(files: &mut Golden) {
+    // Version 2 knows tokens.
+    hold(files, ("report", 2), |version| Report {
+        gateway_id: "gateway-1".to_owned(),
+        session_id: bytes(SESSION),
+        epoch: 3,
+        n: 4,
+        answered_sequence_num: Some(0),
+        message: bytes(b"\x0a\x10message"),
+        transport: Transport::WebSocket.into(),
+        remote_address: "192.0.2.7:40000".to_owned(),
+        token_name: if version < 2 { String::new() } else { "collectors".to_owned() },
+    });
+    let reply = |outcome| ReportReply { outcome: Some(outcome) };
+    hold(files, ("report-reply-accepted", 1), |_| {
+        let message = bytes(b"\x0a\x10reply");
+        let accepted = report_reply::Accepted { epoch: 3, message, refused: true };
+        reply(report_reply::Outcome::Accepted(accepted))
+    });
+    hold(files, ("report-reply-stale", 1), |_| {
+        reply(report_reply::Outcome::Stale(report_reply::Stale {}))
+    });
+    hold(files, ("report-reply-unavailable", 1), |_| {
+        let reason = "the store is away".to_owned();
+        reply(report_reply::Outcome::Unavailable(report_reply::Unavailable { reason }))
+    });
+    hold(files, ("close", 1), |_| Close {
+        gateway_id: "gateway-1".to_owned(),
+        session_id: bytes(SESSION),
+        instance_uid: bytes(UID),
+        epoch: 3,
+        answered_sequence_num: Some(9),
+    });
+}
+
+fn asked_of_workers(files: &mut Golden) {
+    hold(files, ("reassess", 1), |_| Reassess {
+        instance_uids: vec![bytes(UID), bytes(&[8; 16])],
+        decision: 11,
+        labels: true,
+    });
+    hold(files, ("reassess-reply", 1), |_| ReassessReply { changed: 3, sent: 2, failed: 1 });
+    hold(files, ("forget", 1), |_| Forget {
+        targets: vec![forget::Target { instance_uid: bytes(UID), version: 12 }],
+        unseen_since_unix_ms: 1_700_000_000_000,
+    });
+    hold(files, ("forget-reply", 1), |_| {
+        use forget_reply::Outcome::*;
+        ForgetReply { outcomes: [Forgotten, Changed, Failed].map(i32::from).to_vec() }
+    });
+}
+
+fn asked_of_gateways(files: &mut Golden) {
+    use gateway_reply::Reply;
+    use gateway_request::Request;
+    let request = |request| GatewayRequest { request: Some(request) };
+    let reply = |reply| GatewayReply { reply: Some(reply) };
+    hold(files, ("deliver", 1), |_| {
+        let target = deliver::Target { instance_uid: bytes(UID), epoch: 3 };
+        request(Request::Deliver(Deliver { message: bytes(b"offer"), targets: vec![target] }))
+    });
+    hold(files, ("probe", 1), |_| {
+        request(Request::Probe(Probe { instance_uid: bytes(UID), epoch: 3 }))
+    });
+    hold(files, ("supersede", 1), |_| {
+        request(Request::Supersede(Supersede { instance_uid: bytes(UID), epoch: 4 }))
+    });
+    hold(files, ("delivered", 1), |_| {
+        use delivered::Outcome::*;
+        let outcomes = [Sent, NotOwner, Busy].map(i32::from).to_vec();
+        reply(Reply::Delivered(Delivered { outcomes }))
+    });
+    hold(files, ("probe-reply", 1), |_| reply(Reply::Probe(ProbeReply { alive: true })));
+    hold(files, ("supersede-reply", 1), |_| reply(Reply::Supersede(SupersedeReply {})));
+}
+
+fn told_to_all(files: &mut Golden) {
+    hold(files, ("presence", 1), |_| Presence {
+        gateway_id: "gateway-1".to_owned(),
+        seen: vec![presence::Seen {
+            instance_uid: bytes(UID),
+            epoch: 3,
+            sequence_num: 250,
+            seen_unix_ms: 1_700_000_000_001,
+        }],
+        sessions: 15_000,
+        at_unix_ms: 1_700_000_000_002,
+    });
+    hold(files, ("status", 1), |_| Status {
+        process_id: "muster-1".to_owned(),
+        roles: vec![status::Role {
+            name: "gateway".to_owned(),
+            ready: false,
+            reason: "the bus is away".to_owned(),
+        }],
+        version: "0.1.0".to_owned(),
+        started_unix_ms: 1_700_000_000_000,
+        draining: true,
+        ended: true,
+        gateway_id: "gateway-1".to_owned(),
+        gateway_address: "http://192.0.2.1:4320".to_owned(),
+    });
+    hold(files, ("intent-changed", 1), |_| IntentChanged { decision: 11 });
+}
+
+/// Every kind of event, and both forms: with a summary and without.
+fn events(files: &mut Golden) {
+    let summary = AgentSummary::from(&record());
+    let kinds: Vec<Event> = event::KINDS.iter().map(|(event, _)| *event).collect();
+    let at = Timestamp(1_700_000_000_003);
+    let uid = record().instance_uid;
+    let today = event::encode(&uid, 5, at, &kinds, Some(&summary));
+    let told = Told { instance_uid: uid, version: 5, at, events: kinds, summary: Some(summary) };
+    for (_, bytes) in files.versions("event", 1, &today) {
+        let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
+        assert_eq!(read, told);
+    }
+    let today = event::encode(&uid, 6, at, &[Event::Forgotten], None);
+    let gone = Told { version: 6, events: vec![Event::Forgotten], summary: None, ..told };
+    for (_, bytes) in files.versions("event-forgotten", 1, &today) {
+        let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
+        assert_eq!(read, gone);
+    }
+}
+
+fn record() -> AgentRecord {
+    let uid = InstanceUid::try_from(UID).unwrap();
+    let mut record = AgentRecord::new(uid, Timestamp(1_700_000_000_000));
+    record.epoch = 3;
+    let gateway = GatewayId::new("gateway-1");
+    record.owner = Some(Owner { gateway, session: SessionId([1; 16]) });
+    record.capabilities = 0x1003;
+    let pair = |key: &str, value| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+    };
+    record.reported.agent_description = Some(AgentDescription {
+        identifying_attributes: vec![pair("service.name", Value::StringValue("otelcol".into()))],
+        non_identifying_attributes: vec![pair("cores", Value::IntValue(4))],
+    });
+    record.reported.health = Some(ComponentHealth {
+        healthy: false,
+        status: "down".to_owned(),
+        last_error: "no exporter".to_owned(),
+        start_time_unix_nano: 1_700_000_000_000_000_000,
+        ..Default::default()
+    });
+    let hash = ConfigHash([9; 32]);
+    let config = Some(RevisionRef { config: "collector".to_owned(), revision: 2, hash });
+    record.offered = Offered { config, decision: 11 };
+    record.failed.push(hash);
+    record.labels.insert("env".to_owned(), "prod".to_owned());
+    record.remote_address = "192.0.2.7:40000".to_owned();
+    record.last_seen = Timestamp(1_700_000_000_002);
+    record
+}

@@ -1,0 +1,235 @@
+//! Stored values as binaries wrote them, version by version. Read by every binary to come.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use model::assign::{Assignment, Assignments, Hold};
+use model::brake::{Brake, Stage};
+use model::record::{Delivered, Duplicate, FullState, Offered, Owner, Reported};
+use model::selector::Selector;
+use model::{
+    AgentRecord, Config, ConfigHash, GatewayId, Revision, RevisionRef, SessionId, Timestamp,
+};
+use opamp::InstanceUid;
+use opamp::v1::*;
+use services::Golden;
+
+use crate::tables::labels::AgentLabels;
+use crate::tables::{Loaded, agents, configs, intent, labels};
+use crate::{Error, Key, Presence, Version, layout};
+
+const UID: InstanceUid = InstanceUid::from_bytes([7; 16]);
+
+/// Holds a table to its files. What a version could not say, `value` leaves at its default.
+fn table<T: PartialEq + std::fmt::Debug>(
+    files: &mut Golden,
+    (name, newest): (&str, u32),
+    value: impl Fn(u32) -> T,
+    encode: impl Fn(&T, &Bytes) -> Bytes,
+    decode: impl Fn(&Bytes) -> Result<Loaded<T>, Error>,
+) {
+    // Fields 100 and 101, of a binary that is not written yet.
+    let newer = [0xa2, 0x06, 2, 1, 2, 0xa8, 0x06, 5];
+    let today = encode(&value(newest), &Bytes::new());
+    for (version, bytes) in files.versions(name, newest, &today) {
+        let read = decode(&bytes.clone().into()).unwrap();
+        assert_eq!(read, Loaded { value: value(version), unknown: Bytes::new() }, "{name}");
+        let read = decode(&[&bytes[..], &newer].concat().into()).unwrap();
+        assert_eq!(read.value, value(version), "{name} with newer fields");
+        assert!(encode(&read.value, &read.unknown).ends_with(&newer), "{name} rewritten");
+    }
+}
+
+#[test]
+fn golden_values_are_read_for_ever() {
+    let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
+    let agent = |bytes: &Bytes| agents::decode(&Key::agent(&UID), bytes);
+    table(&mut files, ("agent", 2), record, agents::encode, agent);
+    let new = |_| AgentRecord::new(UID, Timestamp(1_700_000_000_000));
+    table(&mut files, ("agent-new", 1), new, agents::encode, agent);
+    table(&mut files, ("config", 2), config, configs::encode, |bytes| {
+        configs::decode(&Key::config("collector"), bytes)
+    });
+    table(&mut files, ("assignments", 2), assignments, intent::encode, |bytes| {
+        intent::decode(&Key::intent(), bytes)
+    });
+    let none = |_| Assignments::default();
+    table(&mut files, ("assignments-none", 1), none, intent::encode, |bytes| {
+        intent::decode(&Key::intent(), bytes)
+    });
+    table(
+        &mut files,
+        ("labels", 1),
+        |_| agent_labels(),
+        labels::encode,
+        |bytes| labels::decode(&Key::labels(&UID), bytes),
+    );
+
+    let presence = Presence {
+        instance_uid: UID,
+        epoch: 3,
+        sequence_num: 250,
+        seen: Timestamp(1_700_000_000_003),
+    };
+    for (_, bytes) in files.versions("presence", 1, &layout::presence(&presence)) {
+        assert_eq!(layout::presence_of(UID, &bytes), Some(presence));
+    }
+    for (_, bytes) in files.versions("versioned", 1, &layout::join(Version(300), b"value")) {
+        assert_eq!(layout::split(&bytes), Some((Version(300), &b"value"[..])));
+    }
+    files.finish();
+}
+
+/// Keys carry the shard: moved, a record is lost.
+#[test]
+fn golden_shards_stay() {
+    assert_eq!(Key::agent(&UID).shard(), 53);
+    assert_eq!(Key::config("collector").shard(), 24);
+    assert_eq!(Key::intent().shard(), 25);
+    assert_eq!(Key::labels(&UID).shard(), 53);
+}
+
+/// Version 2 knows the version of the labels, and tokens.
+fn record(version: u32) -> AgentRecord {
+    AgentRecord {
+        instance_uid: UID,
+        epoch: 3,
+        owner: Some(Owner { gateway: GatewayId::new("gateway-1"), session: SessionId([1; 16]) }),
+        last_gateway: Some(GatewayId::new("gateway-2")),
+        n: 4,
+        sequence_num: Some(0),
+        full_state: FullState {
+            wanted: true,
+            asked: 2,
+            ignores_sequence: true,
+            components_asked: 1,
+        },
+        capabilities: 0x1803,
+        reported: reported(),
+        offered: Offered { config: Some(revision_ref()), decision: 11 },
+        delivered: Some(Delivered {
+            hash: ConfigHash([9; 32]),
+            epoch: 3,
+            n: 4,
+            at: Timestamp(1_700_000_000_001),
+        }),
+        failed: vec![ConfigHash([4; 32]), ConfigHash([5; 32])],
+        recent_sessions: vec![SessionId([2; 16])],
+        duplicate: Duplicate { told: 1, last: Timestamp(1_700_000_000_002) },
+        polls: true,
+        remote_address: "192.0.2.7:40000".to_owned(),
+        token_name: if version < 2 { String::new() } else { "collectors".to_owned() },
+        labels: [("env".to_owned(), "prod".to_owned())].into(),
+        labels_version: if version < 2 { 0 } else { 6 },
+        first_seen: Timestamp(1_700_000_000_000),
+        last_seen: Timestamp(1_700_000_000_003),
+    }
+}
+
+fn reported() -> Reported {
+    let pair = |key: &str, value| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+    };
+    let name = any_value::Value::StringValue("otelcol".to_owned());
+    let file = AgentConfigFile {
+        body: Bytes::from_static(b"receivers: {}\n"),
+        content_type: "text/yaml".to_owned(),
+        ..Default::default()
+    };
+    let map = AgentConfigMap { config_map: [(String::new(), file)].into() };
+    let package = PackageStatus {
+        name: "otelcol".to_owned(),
+        agent_has_version: "0.150.0".to_owned(),
+        ..Default::default()
+    };
+    Reported {
+        agent_description: Some(AgentDescription {
+            identifying_attributes: vec![pair("service.name", name)],
+            non_identifying_attributes: vec![pair("cores", any_value::Value::IntValue(-2))],
+        }),
+        health: Some(ComponentHealth {
+            healthy: true,
+            status: "up".to_owned(),
+            start_time_unix_nano: 1_700_000_000_000_000_000,
+            component_health_map: [("pipeline".to_owned(), ComponentHealth::default())].into(),
+            ..Default::default()
+        }),
+        effective_config: Some(EffectiveConfig { config_map: Some(map) }),
+        remote_config_status: Some(RemoteConfigStatus {
+            last_remote_config_hash: vec![9; 32],
+            status: RemoteConfigStatuses::Applied as i32,
+            error_message: String::new(),
+        }),
+        package_statuses: Some(PackageStatuses {
+            packages: [("otelcol".to_owned(), package)].into(),
+            ..Default::default()
+        }),
+        custom_capabilities: Some(CustomCapabilities {
+            capabilities: vec!["org.example.profile".to_owned()],
+        }),
+        available_components: Some(AvailableComponents { hash: vec![6; 32], ..Default::default() }),
+        connection_settings_status: Some(ConnectionSettingsStatus {
+            last_connection_settings_hash: vec![8; 32],
+            ..Default::default()
+        }),
+    }
+}
+
+fn revision_ref() -> RevisionRef {
+    RevisionRef { config: "collector".to_owned(), revision: 2, hash: ConfigHash([9; 32]) }
+}
+
+/// Version 2 knows who.
+fn actor(version: u32) -> String {
+    if version < 2 { String::new() } else { "alice".to_owned() }
+}
+
+fn config(version: u32) -> Config {
+    let revision = |number, hash, keys: &[&str]| Revision {
+        number,
+        hash: ConfigHash([hash; 32]),
+        created: Timestamp(1_700_000_000_000 + number),
+        size_bytes: 14,
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        actor: actor(version),
+    };
+    let revisions = vec![revision(1, 3, &[""]), revision(2, 9, &["", "extra.yaml"])];
+    Config { name: "collector".to_owned(), revisions }
+}
+
+/// Version 2 knows brakes and the hold.
+fn assignments(version: u32) -> Assignments {
+    let brake = |stage| match version {
+        1 => Brake::default(),
+        _ => Brake { max_in_flight: 7, max_failures: 8, stage },
+    };
+    let assignment = |name: &str, selector: &str, stage| Assignment {
+        name: name.to_owned(),
+        selector: Selector::parse(selector).unwrap(),
+        config: revision_ref(),
+        priority: -3,
+        updated: Timestamp(1_700_000_000_005),
+        brake: brake(stage),
+        actor: actor(version),
+    };
+    let list = vec![
+        assignment("all", "", Stage::Releasing(u64::MAX - 1)),
+        assignment("prod", "env in (prod,staging),!canary", Stage::Released),
+        assignment("edge", "service.name=otelcol", Stage::Done),
+        assignment("bad", "env=bad", Stage::Stopped { failed: 9 }),
+    ];
+    let hold = Hold {
+        since: Timestamp(1_700_000_000_006),
+        reason: "incident 42".to_owned(),
+        actor: actor(version),
+    };
+    Assignments { list, hold: (version > 1).then_some(hold) }
+}
+
+fn agent_labels() -> AgentLabels {
+    let labels = [("env", "prod"), ("canary", "")];
+    let labels: BTreeMap<_, _> =
+        labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    AgentLabels { labels, updated: Timestamp(1_700_000_000_007) }
+}
