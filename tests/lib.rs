@@ -4,17 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use agent::link::{Endpoint, Poller};
-use services::Muster;
+use services::{Metrics, Muster};
 
 /// What a process counts under a name, over all labels; 0 until it counts.
 pub async fn metric(muster: &Muster, name: &str) -> f64 {
-    let metrics = format!("{}/metrics", muster.ops);
-    let answer = Poller::new(Endpoint::parse(&metrics).unwrap()).get().await.unwrap();
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
-        rest.rsplit(' ').next()?.parse::<f64>().ok()
-    });
-    values.sum()
+    let ops = muster.ops.clone();
+    let reading = tokio::task::spawn_blocking(move || Metrics::read(&ops));
+    reading.await.unwrap().unwrap().sum(name)
 }

@@ -103,12 +103,13 @@ async fn a_crowd_that_comes_back_is_not_let_through_at_once() {
     apply(&cluster.channel).await;
     assign(&cluster.channel, 2).await;
     until("two are told", async || offers(&agents) == 2).await;
-    cluster.gateways[0].kill().unwrap();
+    cluster.real.gateways[0].kill().unwrap();
     until("all are seen to be gone", async || connected(&cluster.list().await) == 0).await;
-    let looks = async || metric(&cluster.control, "muster_control_brake_looks_total").await;
+    let looks =
+        async || metric(&cluster.real.controls[0], "muster_control_brake_looks_total").await;
     let before = looks().await;
     until("the governor has seen it too", async || looks().await >= before + 2.0).await;
-    cluster.gateways[0].restart().unwrap();
+    cluster.real.gateways[0].restart().unwrap();
     until("the rest is back", async || connected(&cluster.list().await) == AGENTS - 2).await;
     watch(&agents).await;
     assert_eq!(offers(&agents), 2, "nobody else was told");
@@ -125,12 +126,12 @@ async fn a_release_goes_on_where_a_killed_control_left_it() {
         progress(&cluster.channel).await.is_some_and(|progress| progress.applied >= 5)
     })
     .await;
-    cluster.control.kill().unwrap();
+    cluster.real.controls[0].kill().unwrap();
     // Whoever was let through may still be told; nobody else is.
     watch(&agents).await;
     let while_away = offers(&agents);
     assert!(while_away < AGENTS as u64, "{while_away} offers: the front did not stand still");
-    cluster.control.restart().unwrap();
+    cluster.real.controls[0].restart().unwrap();
     until("all have it", async || {
         let found = progress(&cluster.channel).await;
         found.is_some_and(|found| found.state() == State::Done && found.applied == AGENTS as i64)

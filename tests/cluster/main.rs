@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod brake;
+mod nodes;
 mod watch;
 
 use std::time::Duration;
@@ -13,7 +14,8 @@ use control::v1::assignments_client::AssignmentsClient;
 use control::v1::configs_client::ConfigsClient;
 use control::v1::*;
 use opamp::v1::{AgentConfigFile, RemoteConfigStatuses};
-use services::{Muster, Server};
+use services::{Muster, Size};
+use tonic::Status;
 use tonic::transport::Channel;
 
 /// How long a fleet may take to be right again.
@@ -22,21 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AGENTS: usize = 40;
 
 struct Cluster {
-    gateways: Vec<Muster>,
-    _workers: Vec<Muster>,
     channel: Channel,
-    control: Muster,
-    _services: Vec<Server>,
+    real: services::Cluster,
 }
 
 impl Cluster {
     /// Two gateways, two workers, a control; nothing where NATS or Redis are missing, which CI
     /// does not let pass.
     async fn start() -> Option<Self> {
-        let services: anyhow::Result<Vec<Server>> =
-            [Server::nats(), Server::redis(), Server::redis()].into_iter().collect();
-        let services = match services {
-            Ok(services) => services,
+        Self::of(Size::default()).await
+    }
+
+    async fn of(size: Size) -> Option<Self> {
+        let real = match services::Cluster::start(size, &[]) {
+            Ok(real) => real,
             Err(error) => {
                 let ci = std::env::vars().any(|(name, value)| name == "CI" && value == "true");
                 assert!(!ci, "{error:#}");
@@ -44,22 +45,13 @@ impl Cluster {
                 return None;
             }
         };
-        let urls: Vec<String> = services.iter().map(Server::url).collect();
-        let serve = |role: &str| {
-            let services = ["--bus", &urls[0], "--store", &urls[1], "--ledger", &urls[2]];
-            Muster::serve(&[&["--role", role][..], &services].concat()).unwrap()
-        };
-        let workers = vec![serve("fleet-state"), serve("fleet-state")];
-        let control = serve("control");
-        let gateways = vec![serve("gateway"), serve("gateway")];
-        let url = control.control.clone().unwrap();
+        let url = real.controls[0].control.clone().unwrap();
         let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-        let (_workers, _services) = (workers, services);
-        Some(Self { gateways, _workers, channel, control, _services })
+        Some(Self { channel, real })
     }
 
     fn url(&self, gateway: usize) -> String {
-        self.gateways[gateway].opamp.clone().unwrap()
+        self.real.gateways[gateway].opamp.clone().unwrap()
     }
 
     /// Agents that connect to these gateways in turn, each with an answer.
@@ -95,27 +87,36 @@ async fn list(channel: &Channel) -> Vec<Agent> {
 
 /// Applies a config with this body and assigns it to everybody.
 async fn give(channel: &Channel, body: &str) -> Vec<u8> {
+    try_give(channel, body).await.unwrap()
+}
+
+/// The same, or why it is refused.
+async fn try_give(channel: &Channel, body: &str) -> Result<Vec<u8>, Status> {
     let file = AgentConfigFile { body: body.to_owned().into(), ..Default::default() };
     let files = [(String::new(), file)].into();
     let request = ApplyConfigRequest { name: "configs/c".to_owned(), files, allow_empty: false };
-    let applied = ConfigsClient::new(channel.clone()).apply_config(request).await.unwrap();
+    let applied = ConfigsClient::new(channel.clone()).apply_config(request).await?;
     let assignment = Assignment {
         name: "assignments/everyone".to_owned(),
         config_revision: "configs/c".to_owned(),
         ..Default::default()
     };
     let request = SetAssignmentRequest { assignment: Some(assignment), validate_only: false };
-    AssignmentsClient::new(channel.clone()).set_assignment(request).await.unwrap();
-    applied.into_inner().hash
+    AssignmentsClient::new(channel.clone()).set_assignment(request).await?;
+    Ok(applied.into_inner().hash)
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain: {what}");
+    assert!(tokio::time::timeout(patience, waiting).await.is_ok(), "waited in vain: {what}");
 }
 
 fn connected(agents: &[Agent]) -> usize {
@@ -162,7 +163,7 @@ async fn a_killed_gateway_takes_nothing_with_it() {
     until("all run it", async || applied(&cluster.list().await, &hash) == AGENTS).await;
     let before = cluster.list().await;
 
-    cluster.gateways[0].kill().unwrap();
+    cluster.real.gateways[0].kill().unwrap();
     let other = cluster.url(1);
     for agent in &agents {
         agent.redirect(&other).await.unwrap();
@@ -196,7 +197,7 @@ async fn a_clean_close_costs_no_full_state() {
     for agent in &agents[..AGENTS / 2] {
         assert!(agent.until(PATIENCE, back).await);
     }
-    let stopping = cluster.gateways.remove(0);
+    let stopping = cluster.real.gateways.remove(0);
     let stopped = tokio::task::spawn_blocking(move || {
         let mut stopping = stopping;
         stopping.terminate().unwrap()

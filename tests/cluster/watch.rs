@@ -102,7 +102,7 @@ async fn a_killed_control_costs_a_watch_no_change() {
     let mut stirring = stir(agents);
     for enough in [AGENTS * CHANGES / 5, AGENTS * CHANGES / 2] {
         watcher.read(&mut stream, |watcher| watcher.told >= enough).await.unwrap();
-        cluster.control.restart().unwrap();
+        cluster.real.controls[0].restart().unwrap();
         let ended = watcher.read(&mut stream, |_| false).await;
         assert!(ended.is_err(), "the stream of a killed control ends");
         stream = watcher.open(&cluster).await;

@@ -1,6 +1,6 @@
 //! Muster itself as a process: started, listened to, ended in every way a process can end.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tempfile::NamedTempFile;
+
+use crate::signal::{self, Signal};
+use crate::{Metrics, metrics, ports};
 
 /// How long it may take to say where it listens, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Muster {
     child: Child,
     arguments: Vec<String>,
+    /// Where it listens for agents, operators and ops, if it does.
+    ports: [String; 3],
+    /// Of all its lives.
     log: NamedTempFile,
     /// `ws://…`, if it holds agents.
     pub opamp: Option<String>,
@@ -43,41 +49,31 @@ impl Muster {
     /// Starts `muster serve` with these arguments, on ports of its own choice, and waits until it
     /// says where it listens.
     pub fn serve(arguments: &[&str]) -> anyhow::Result<Self> {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        Self::listen(arguments, &["127.0.0.1:0"; 3].map(str::to_owned))
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let address = || ports::free().map(|address| address.to_string());
+        let ports = [address()?, address()?, address()?];
+        let log = NamedTempFile::new()?;
+        let mut child = spawn(&arguments, &ports, log.path(), Stdio::piped())?;
+        let output = BufReader::new(child.stdout.take().context("no output")?);
+        let (opamp, control, ops) = (None, None, String::new());
+        let mut muster = Self { child, arguments, ports, log, opamp, control, ops };
+        muster.hear(output)?;
+        Ok(muster)
     }
 
     /// Ends it as a crash would and starts it again on the same ports.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
-        let address = |url: Option<&str>| {
-            let address = url.and_then(|url| url.split('/').nth(2)).unwrap_or("127.0.0.1:0");
-            address.to_owned()
-        };
-        let ports =
-            [self.opamp.as_deref(), self.control.as_deref(), Some(self.ops.as_str())].map(address);
-        *self = Self::listen(self.arguments.clone(), &ports)?;
-        Ok(())
+        self.child = spawn(&self.arguments, &self.ports, self.log_path(), Stdio::piped())?;
+        let output = self.child.stdout.take().context("no output")?;
+        self.hear(BufReader::new(output))
     }
 
-    /// Starts it with listeners for agents, operators and ops.
-    fn listen(arguments: Vec<String>, ports: &[String; 3]) -> anyhow::Result<Self> {
-        let log = NamedTempFile::new()?;
-        let [opamp, control, ops] = ports;
-        let mut child = Command::new(binary("muster")?)
-            .args(["serve", "--opamp-listen", opamp, "--control-listen", control])
-            .args(["--ops-listen", ops])
-            .args(&arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(log.path())?)
-            .spawn()
-            .context("starting muster")?;
-        let output = BufReader::new(child.stdout.take().context("no output")?);
-        let (opamp, control, ops) = (None, None, String::new());
-        let mut muster = Self { child, arguments, log, opamp, control, ops };
-        muster.hear(output)?;
-        Ok(muster)
+    /// The same without waiting for it.
+    pub fn relaunch(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        self.child = spawn(&self.arguments, &self.ports, self.log_path(), Stdio::null())?;
+        Ok(())
     }
 
     /// Takes in where it listens.
@@ -124,8 +120,7 @@ impl Muster {
 
     /// Asks it to end, and waits until it has.
     pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
-        let pid = self.pid().to_string();
-        anyhow::ensure!(Command::new("kill").arg(&pid).status()?.success(), "kill {pid} failed");
+        self.signal(Signal::Terminate)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -136,6 +131,33 @@ impl Muster {
             }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        signal::send(&self.child, signal)
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> anyhow::Result<Metrics> {
+        Metrics::read(&self.ops)
+    }
+
+    /// Whether it says that every role of it is ready.
+    pub fn is_ready(&self) -> bool {
+        let address = self.ops.trim_start_matches("http://").parse().ok();
+        let got = address.and_then(|address| metrics::get(address, "/readyz").ok());
+        got.is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Bytes of memory that it has in use.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        signal::resident_bytes(self.pid())
     }
 
     /// What it logged.
@@ -152,4 +174,21 @@ impl Drop for Muster {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+fn spawn(
+    arguments: &[String],
+    [opamp, control, ops]: &[String; 3],
+    log: &Path,
+    output: Stdio,
+) -> anyhow::Result<Child> {
+    Command::new(binary("muster")?)
+        .args(["serve", "--opamp-listen", opamp, "--control-listen", control])
+        .args(["--ops-listen", ops])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(OpenOptions::new().append(true).open(log)?)
+        .spawn()
+        .context("starting muster")
 }

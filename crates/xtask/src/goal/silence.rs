@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent::link::{Endpoint, Poller};
 use agent::swarm::Swarm;
 use anyhow::{Context as _, ensure};
 use serde_json::json;
@@ -51,9 +50,9 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
         ensure!(agent.until(PATIENCE, |agent| agent.ledger.received > 0).await, "no answer");
     }
     tokio::time::sleep(SETTLE).await;
-    let (before, start) = (counters(&muster.ops).await?, Instant::now());
+    let (before, start) = (counters(&muster)?, Instant::now());
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let (after, elapsed) = (counters(&muster.ops).await?, start.elapsed().as_secs_f64());
+    let (after, elapsed) = (counters(&muster)?, start.elapsed().as_secs_f64());
     drop(swarm);
 
     let heartbeats = after.heartbeats - before.heartbeats;
@@ -82,17 +81,11 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
     })
 }
 
-async fn counters(ops: &str) -> anyhow::Result<Counters> {
-    let mut poller = Poller::new(Endpoint::parse(&format!("{ops}/metrics"))?);
-    let answer = poller.get().await?;
-    let text = String::from_utf8(answer.body.to_vec())?;
-    let sum = |name: &str, label: &str| -> f64 {
-        text.lines()
-            .filter(|line| line.starts_with(name) && line.contains(label))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
-    };
-    ensure!(text.contains("muster_store_commands_total"), "the store's counters are missing");
+fn counters(muster: &Muster) -> anyhow::Result<Counters> {
+    let metrics = muster.metrics()?;
+    let counted = metrics.text().contains("muster_store_commands_total");
+    ensure!(counted, "the store's counters are missing");
+    let sum = |name: &str, label: &str| metrics.sum_where(name, label);
     Ok(Counters {
         heartbeats: sum("muster_gateway_heartbeats_total", ""),
         records_written: sum("muster_store_records_written_total", "agents"),
