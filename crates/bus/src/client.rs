@@ -24,6 +24,12 @@ impl Call for v1::Report {
 impl Call for v1::Close {
     type Reply = v1::CloseReply;
 }
+impl Call for v1::Resume {
+    type Reply = v1::ResumeReply;
+}
+impl Call for v1::Reap {
+    type Reply = v1::ReapReply;
+}
 impl Call for v1::IntentChanged {
     type Reply = v1::IntentKnown;
 }

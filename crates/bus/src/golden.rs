@@ -65,7 +65,7 @@ fn envelopes(files: &mut Golden) {
 
 fn reports(files: &mut Golden) {
     // Version 2 knows tokens.
-    hold(files, ("report", 2), |version| Report {
+    hold(files, ("report", 3), |version| Report {
         gateway_id: "gateway-1".to_owned(),
         session_id: bytes(SESSION),
         epoch: 3,
@@ -75,6 +75,7 @@ fn reports(files: &mut Golden) {
         transport: Transport::WebSocket.into(),
         remote_address: "192.0.2.7:40000".to_owned(),
         token_name: if version < 2 { String::new() } else { "collectors".to_owned() },
+        epoch_floor: if version < 3 { 0 } else { 2 },
     });
     let reply = |outcome| ReportReply { outcome: Some(outcome) };
     hold(files, ("report-reply-accepted", 1), |_| {
@@ -104,6 +105,25 @@ fn asked_of_workers(files: &mut Golden) {
         decision: 11,
         labels: true,
     });
+    hold(files, ("resume", 1), |_| Resume {
+        gateway_id: "gateway-1".to_owned(),
+        sessions: vec![resume::Session {
+            session_id: bytes(SESSION),
+            instance_uid: bytes(UID),
+            epoch: 3,
+            answered_sequence_num: Some(0),
+        }],
+    });
+    hold(files, ("resume-reply", 1), |_| {
+        use resume_reply::Outcome::*;
+        let outcomes = [Held, FullStateWanted, Stale].map(i32::from).to_vec();
+        ResumeReply { outcomes }
+    });
+    hold(files, ("reap", 1), |_| Reap {
+        gateway_id: "gateway-1".to_owned(),
+        targets: vec![reap::Target { instance_uid: bytes(UID), epoch: 3 }],
+    });
+    hold(files, ("reap-reply", 1), |_| ReapReply { alive: true, failed: 2 });
     hold(files, ("reassess-reply", 1), |_| ReassessReply { changed: 3, sent: 2, failed: 1 });
     hold(files, ("forget", 1), |_| Forget {
         targets: vec![forget::Target { instance_uid: bytes(UID), version: 12 }],
@@ -130,6 +150,10 @@ fn asked_of_gateways(files: &mut Golden) {
     hold(files, ("supersede", 1), |_| {
         request(Request::Supersede(Supersede { instance_uid: bytes(UID), epoch: 4 }))
     });
+    hold(files, ("ping", 1), |_| request(Request::Ping(Ping {})));
+    hold(files, ("shed", 1), |_| request(Request::Shed(Shed { connections: 40, over_ms: 10_000 })));
+    hold(files, ("ping-reply", 1), |_| reply(Reply::Ping(PingReply {})));
+    hold(files, ("shed-reply", 1), |_| reply(Reply::Shed(ShedReply { connections: 40 })));
     hold(files, ("delivered", 1), |_| {
         use delivered::Outcome::*;
         let outcomes = [Sent, NotOwner, Busy].map(i32::from).to_vec();
@@ -165,6 +189,7 @@ fn told_to_all(files: &mut Golden) {
         gateway_id: "gateway-1".to_owned(),
         gateway_address: "http://192.0.2.1:4320".to_owned(),
     });
+    hold(files, ("generation", 1), |_| Generation { generation: 1_700_000_000_004 });
     hold(files, ("intent-changed", 1), |_| IntentChanged { decision: 11 });
 }
 

@@ -10,10 +10,16 @@ pub enum Subject {
     Report,
     /// Ended sessions, to any one worker.
     Close,
+    /// Sessions that gateways still hold, to any one worker.
+    Resume,
+    /// Sessions of gateways that are gone, to any one worker.
+    Reap,
     /// Agents whose offers may have changed, to any one worker.
     Reassess,
     /// Agents to forget, to any one worker.
     Forget,
+    /// How old the records are, to whoever listens.
+    Generation,
     /// Signs of life, to whoever listens.
     Presence,
     /// What processes say of themselves, to whoever listens.
@@ -35,8 +41,11 @@ impl Subject {
         let name = match self {
             Self::Report => "fleet.report".to_owned(),
             Self::Close => "fleet.close".to_owned(),
+            Self::Resume => "fleet.resume".to_owned(),
+            Self::Reap => "fleet.reap".to_owned(),
             Self::Reassess => "fleet.reassess".to_owned(),
             Self::Forget => "fleet.forget".to_owned(),
+            Self::Generation => "generation".to_owned(),
             Self::Presence => "presence".to_owned(),
             Self::Status => "status".to_owned(),
             Self::Intent => "intent".to_owned(),

@@ -254,7 +254,7 @@ impl Ledger {
         expected: Version,
         value: Bytes,
     ) -> Result<Option<Version>, Error> {
-        let write = Write { key, expected, value, events: Bytes::new() };
+        let write = Write::next(key, expected, value);
         let outcome = self.within(self.store.commit(vec![write])).await?.pop();
         Ok(match outcome {
             Some(Outcome::Written(version)) => Some(version),

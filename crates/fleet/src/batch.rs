@@ -96,6 +96,27 @@ impl Shared {
         }
     }
 
+    /// Takes messages until told to stop, each a batch already, a few at a time.
+    pub(crate) async fn each<M, W>(
+        self,
+        mut inbox: Inbox<M>,
+        work: fn(Arc<Engine>, Received<M>) -> W,
+    ) where
+        M: Message + Default,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        while let Some(received) = self.next(&mut inbox).await {
+            let Ok(permit) = self.reassessments.clone().acquire_owned().await else {
+                return;
+            };
+            let working = work(self.engine.clone(), received);
+            self.tasks.spawn(async move {
+                working.await;
+                drop(permit);
+            });
+        }
+    }
+
     /// Stores gateways' presence, one command per batch of theirs.
     pub(crate) async fn presence(self, mut inbox: Inbox<v1::Presence>) {
         while let Some(received) = self.next(&mut inbox).await {

@@ -39,10 +39,12 @@ pub(crate) struct Origin {
 /// A session input that owns what it needs.
 #[derive(Debug)]
 pub(crate) enum What {
-    Claim { owner: Owner, rival: Rival, from: Origin, message: Box<AgentToServer> },
+    Claim { owner: Owner, rival: Rival, floor: u64, from: Origin, message: Box<AgentToServer> },
     Report { owner: Owner, epoch: u64, n: u64, answered: Option<u64>, message: Box<AgentToServer> },
     Poll { from: Origin, message: Box<AgentToServer> },
     Close { owner: Owner, epoch: u64, answered: Option<u64> },
+    Resume { owner: Owner, epoch: u64, answered: Option<u64> },
+    Reap { gateway: GatewayId, epoch: u64 },
     Assess,
     Labelled { labels: BTreeMap<String, String>, version: u64 },
     Pushed { epoch: u64, hash: ConfigHash },
@@ -151,12 +153,16 @@ impl Engine {
                 continue;
             }
             let (key, expected) = (Key::agent(uid), agent.loaded.version);
+            let version = match expected {
+                // Above all that a lost or forgotten record had, so that readers take it for newer.
+                Version::ABSENT => Version(now.0.max(stepped.record.generation).max(1)),
+                version => version.next(),
+            };
             let summary = AgentSummary::from(&stepped.record);
-            let version = expected.next().0;
-            let events = bus::event::encode(uid, version, now, &stepped.events, Some(&summary));
-            let events = outbox::append(&agent.loaded.pending, expected.next(), &events);
+            let events = bus::event::encode(uid, version.0, now, &stepped.events, Some(&summary));
+            let events = outbox::append(&agent.loaded.pending, version, &events);
             let value = tables::agents::encode(&stepped.record, &agent.loaded.unknown);
-            writes.push(Write { key, expected, value, events });
+            writes.push(Write { key, expected, version, value, events });
             written.push(stepped);
         }
         if writes.is_empty() {
@@ -196,7 +202,7 @@ impl Engine {
         let mut agents = BTreeMap::new();
         for (((uid, jobs), key), stored) in by_agent.into_iter().zip(keys).zip(stored) {
             let loaded = match stored {
-                None => Loaded::absent(uid, now),
+                None => Loaded::absent(uid, self.first_seen(&key, now)),
                 // It was forgotten, which the log may not know yet.
                 Some(Stored { version, value, events }) if value.is_empty() => {
                     Loaded { version, pending: events, ..Loaded::absent(uid, now) }
@@ -325,6 +331,7 @@ impl Engine {
                 now,
                 fresh_uid: new_uid(&*self.clock, &*self.random),
                 uid_is_ours: agent.loaded.uid_is_ours,
+                generation: self.generation(&Key::agent(&record.instance_uid)).0,
                 intent: known.map(Known::intent),
             };
             let mut result = step(&record, &input, &context);
@@ -391,9 +398,10 @@ impl Loaded {
 impl What {
     fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {
         match self {
-            Self::Claim { owner, rival, from, message } => Input::Claim {
+            Self::Claim { owner, rival, floor, from, message } => Input::Claim {
                 owner: owner.clone(),
                 rival: *rival,
+                floor: *floor,
                 answered: answered_by_presence,
                 remote_address: &from.remote_address,
                 token_name: &from.token_name,
@@ -414,6 +422,12 @@ impl What {
             },
             Self::Close { owner, epoch, answered } => {
                 Input::Close { owner: owner.clone(), epoch: *epoch, answered: *answered }
+            }
+            Self::Resume { owner, epoch, answered } => {
+                Input::Resume { owner: owner.clone(), epoch: *epoch, answered: *answered }
+            }
+            Self::Reap { gateway, epoch } => {
+                Input::Reap { gateway: gateway.clone(), epoch: *epoch }
             }
             Self::Assess => Input::Assess,
             Self::Labelled { labels, version } => Input::Labelled { labels, version: *version },

@@ -95,7 +95,7 @@ impl Engine {
         let now = self.clock.now();
         let event = bus::event::encode(uid, version.0, now, &[Event::Forgotten], None);
         let events = outbox::append(&stored.events, version, &event);
-        Write { key, expected, value: Bytes::new(), events }
+        Write { key, expected, version, value: Bytes::new(), events }
     }
 }
 

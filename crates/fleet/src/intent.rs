@@ -12,7 +12,7 @@ use model::session::Intent;
 use opamp::InstanceUid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use store::{Key, Store, tables};
+use store::{Generation, Key, Store, tables};
 
 use crate::{Error, Limits, reply};
 
@@ -124,6 +124,11 @@ impl Ledger {
             }
         }
         Ok(found)
+    }
+
+    /// How old the ledger is: its youngest shard.
+    pub(crate) fn generation(&self) -> Generation {
+        self.store.generations().into_iter().max().unwrap_or_default()
     }
 
     pub(crate) async fn ready(&self) -> Result<(), Error> {

@@ -12,6 +12,7 @@ mod batch;
 mod engine;
 mod error;
 mod forget;
+mod generation;
 mod intent;
 mod limits;
 mod outbox;
@@ -19,6 +20,7 @@ mod presence;
 mod push;
 mod reply;
 mod report;
+mod sessions;
 mod worker;
 
 pub use error::Error;

@@ -24,6 +24,10 @@ pub struct Limits {
     /// How long a gateway may take to find out whether an agent's socket is alive. Its own
     /// deadline for the pong is 2 s.
     pub probe_timeout: Duration,
+    /// How long a gateway may take to say that it is there.
+    pub ping_timeout: Duration,
+    /// How often gateways are told how old the records are, though nothing changed: one message.
+    pub generation_interval: Duration,
     /// How often the assignments are read again even if nobody said that they changed: an operator
     /// who holds all offers is obeyed within about this, whatever the bus loses.
     pub intent_refresh: Duration,
@@ -50,6 +54,8 @@ impl Default for Limits {
             conflicts_max: 8,
             deliver_timeout: Duration::from_secs(5),
             probe_timeout: Duration::from_millis(2500),
+            ping_timeout: Duration::from_millis(1500),
+            generation_interval: Duration::from_secs(10),
             intent_refresh: Duration::from_millis(900),
             labels_timeout: Duration::from_millis(300),
             sweep_interval: Duration::from_secs(1),

@@ -50,7 +50,10 @@ impl Engine {
             let owner = owner(&report.gateway_id, &report.session_id)?;
             let (epoch, n) = (report.epoch, report.n);
             match epoch {
-                0 => What::Claim { owner, rival: Rival::Unknown, from, message },
+                0 => {
+                    let (rival, floor) = (Rival::Unknown, report.epoch_floor);
+                    What::Claim { owner, rival, floor, from, message }
+                }
                 _ => What::Report {
                     owner,
                     epoch,

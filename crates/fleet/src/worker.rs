@@ -15,7 +15,7 @@ use crate::batch::Shared;
 use crate::engine::Engine;
 use crate::intent::Ledger;
 use crate::outbox::Sweep;
-use crate::{Error, Limits};
+use crate::{Error, Limits, generation, sessions};
 
 /// How a worker is set up.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,6 +59,8 @@ impl Worker {
         let closes = bus.join(&Subject::Close, WORKERS, limits.inbox_max).await?;
         let reassess = bus.join(&Subject::Reassess, WORKERS, limits.inbox_max).await?;
         let forget = bus.join(&Subject::Forget, WORKERS, limits.inbox_max).await?;
+        let resume = bus.join(&Subject::Resume, WORKERS, limits.inbox_max).await?;
+        let reap = bus.join(&Subject::Reap, WORKERS, limits.inbox_max).await?;
         let presence = bus.join(&Subject::Presence, WORKERS, limits.inbox_max).await?;
         let intent = bus.subscribe(&Subject::Intent, limits.inbox_max).await?;
 
@@ -74,11 +76,14 @@ impl Worker {
         // The assignments first: a worker that does not know them offers nothing.
         tasks.spawn(upkeep(self.engine.clone(), self.ready.clone(), shutdown.clone()));
         tasks.spawn(sweep(self.engine.clone(), shutdown.clone()));
+        tasks.spawn(generation::announce(self.engine.clone(), shutdown.clone()));
         tasks.spawn(shared.clone().intent(intent));
         tasks.spawn(shared.clone().reports(reports));
         tasks.spawn(shared.clone().closes(closes));
         tasks.spawn(shared.clone().reassessments(reassess));
         tasks.spawn(shared.clone().forgets(forget));
+        tasks.spawn(shared.clone().each(resume, sessions::resume));
+        tasks.spawn(shared.clone().each(reap, sessions::reap));
         tasks.spawn(shared.presence(presence));
 
         shutdown.cancelled().await;

@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 use crate::connection::Connection;
 use crate::inbox;
 use crate::incoming::Incoming;
+use crate::reply;
 use crate::session::Name;
 use crate::shared::Shared;
 use crate::ws::{Frame, NotTaken};
@@ -79,6 +80,9 @@ pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: 
 
 /// What the agent of a message is told that is not known to be stored.
 fn not_stored(shared: &Shared, connection: &Connection, message: &Incoming) -> Bytes {
+    if connection.may_wait(message) {
+        return reply::heartbeat(message.reply_uid());
+    }
     if message.disconnects {
         let ended = connection.forget(&message.uid, shared.new_session_id());
         ended.into_iter().for_each(|ended| shared.ended(ended));
@@ -96,7 +100,7 @@ async fn report(
     metrics::counter!("muster_gateway_reports_total").increment(1);
     let uid = message.uid;
     let mut reopened = false;
-    while let Some(name) = connection.begin(&uid) {
+    while let Some(name) = connection.begin(message) {
         let patience = patience(shared, connection);
         let named = named(shared, connection, &name, message);
         match shared.ask(&named, patience).await {
@@ -110,6 +114,7 @@ async fn report(
             Answer::Stale => {}
             Answer::Unavailable => {
                 connection.fail(&uid, &name, shared.new_session_id());
+                shared.doubts.something_is_missing();
                 return None;
             }
         }
@@ -168,6 +173,7 @@ fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incomi
         gateway_id: shared.id.to_string(),
         session_id: name.session.0.to_vec().into(),
         epoch: name.epoch,
+        epoch_floor: if name.epoch == 0 { name.floor } else { 0 },
         n: name.n,
         answered_sequence_num: name.answered,
         message: message.body.clone(),

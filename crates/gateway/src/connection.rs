@@ -54,7 +54,7 @@ struct Agents {
 pub(crate) enum Submitted {
     /// It is a plain heartbeat, to be answered here.
     Answered {
-        /// Epoch of its session.
+        /// Epoch under which it was heard; 0 if that is nobody's business.
         epoch: u64,
     },
     /// It is queued, and somebody is to work the queue.
@@ -105,8 +105,7 @@ impl Connection {
             }
         };
         let session = &mut agents.sessions[at];
-        if session.answers(&message) {
-            let epoch = session.epoch();
+        if let Some(epoch) = session.answers(&message) {
             return Submitted::Answered { epoch };
         }
         agents.waiting_bytes += message.body.len();
@@ -146,9 +145,21 @@ impl Connection {
         self.with(uid, |session| session.waiting()).unwrap_or(0)
     }
 
-    /// Names the next report of an agent.
-    pub(crate) fn begin(&self, uid: &InstanceUid) -> Option<Name> {
-        self.with(uid, Session::begin)
+    /// Names the report of a message.
+    pub(crate) fn begin(&self, of: &Incoming) -> Option<Name> {
+        self.with(&of.uid, |session| session.begin(of.describes))
+    }
+
+    /// Whether a message of an agent says nothing, and the agent is held, though something of it
+    /// is not stored.
+    pub(crate) fn may_wait(&self, message: &Incoming) -> bool {
+        let held = |session: &mut Session| session.epoch() != 0 && session.is_dirty();
+        message.bare && self.with(&message.uid, held).unwrap_or(false)
+    }
+
+    /// Looks at every session.
+    pub(crate) fn each_session(&self, look: impl FnMut(&mut Session)) {
+        self.agents().sessions.iter_mut().for_each(look);
     }
 
     /// See [`Session::accept`].
@@ -306,7 +317,11 @@ impl Connection {
         self.waker.register(waker);
     }
 
-    fn with<T>(&self, uid: &InstanceUid, act: impl FnOnce(&mut Session) -> T) -> Option<T> {
+    pub(crate) fn with<T>(
+        &self,
+        uid: &InstanceUid,
+        act: impl FnOnce(&mut Session) -> T,
+    ) -> Option<T> {
         let mut agents = self.agents();
         let at = agents.find(uid).ok()?;
         Some(act(&mut agents.sessions[at]))
@@ -326,10 +341,11 @@ impl Agents {
         self.sessions.binary_search_by_key(uid, |session| session.uid)
     }
 
-    /// Drops an idle session that holds nothing, or whose socket is gone.
+    /// Drops an idle session that holds and misses nothing, or whose socket is gone.
     fn dismiss(&mut self, at: usize) -> Option<Ended> {
         let ended = self.sessions[at].end();
-        if ended.is_none() || self.over {
+        let idle = ended.is_none() && !self.sessions[at].is_dirty();
+        if idle || self.over {
             self.sessions.remove(at);
         }
         ended.filter(|_| self.over)

@@ -10,7 +10,10 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
-use crate::{Config, Error, accept, closes, drain, expel, inbox, presence, sweep};
+use crate::{Config, Error, accept, closes, doubts, drain, expel, inbox, presence, sweep};
+
+/// Words about the records' age waiting. Each says the same: how old they are.
+const GENERATIONS_MAX: usize = 64;
 
 /// Holds agents' connections and carries what they say to the workers and back.
 #[derive(Debug, Clone)]
@@ -41,6 +44,7 @@ impl Gateway {
         let shared = &self.shared;
         let subject = Subject::Gateway(shared.id.clone());
         let requests = shared.bus.subscribe(&subject, shared.limits.inbox_max).await?;
+        let generations = shared.bus.subscribe(&Subject::Generation, GENERATIONS_MAX).await?;
         presence::publish(shared).await?;
         let (stop, stop_closes) = (shutdown.child_token(), CancellationToken::new());
         let mut tasks = JoinSet::new();
@@ -49,6 +53,8 @@ impl Gateway {
         tasks.spawn(named("accept", accepting));
         tasks.spawn(named("presence", presence::run(shared.clone())));
         tasks.spawn(named("sweep", sweep::run(shared.clone())));
+        tasks.spawn(named("doubts", doubts::run(shared.clone())));
+        tasks.spawn(named("generations", doubts::listen(shared.clone(), generations)));
         tasks.spawn(named("expel", expel::run(shared.clone())));
         tasks.spawn(named("inbox", requests));
         let mut telling = JoinSet::new();
@@ -95,7 +101,7 @@ async fn watch(
     match ended {
         // Both may happen at once.
         _ if shutdown.is_cancelled() => Ok(()),
-        Some(Ok("inbox")) => Err(Error::BusEnded),
+        Some(Ok("inbox" | "generations")) => Err(Error::BusEnded),
         Some(Ok(name)) => Err(Error::TaskEnded(name.to_owned())),
         Some(Err(error)) => Err(Error::TaskEnded(error.to_string())),
         None => Err(Error::TaskEnded("all".to_owned())),

@@ -1,12 +1,12 @@
-//! What workers and control ask of this gateway: deliver, probe, supersede.
+//! What workers and control ask of this gateway: deliver, probe, supersede, shed.
 
 use std::sync::Arc;
 
 use bus::v1::delivered::Outcome;
 use bus::v1::gateway_request::Request;
 use bus::v1::{
-    Deliver, Delivered, GatewayReply, GatewayRequest, Probe, ProbeReply, Supersede, SupersedeReply,
-    gateway_reply,
+    Deliver, Delivered, GatewayReply, GatewayRequest, Ping, PingReply, Probe, ProbeReply,
+    Supersede, SupersedeReply, gateway_reply,
 };
 use bus::{Inbox, Received};
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 use crate::connection::Connection;
 use crate::index::Holder;
 use crate::shared::Shared;
+use crate::shed;
 use crate::ws::{Frame, NotTaken, Stub};
 
 /// Answers requests until the bus is gone for good.
@@ -51,6 +52,8 @@ async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
             superseded(shared, &ask);
             gateway_reply::Reply::Supersede(SupersedeReply {})
         }
+        Some(Request::Ping(Ping {})) => gateway_reply::Reply::Ping(PingReply {}),
+        Some(Request::Shed(ask)) => gateway_reply::Reply::Shed(shed::begin(shared, &ask)),
         // A newer asker's wish; it learns by silence that this gateway cannot fulfil it.
         None => return,
     };

@@ -18,6 +18,8 @@ pub(crate) struct Incoming {
     pub(crate) capabilities: u64,
     /// Nothing in it but uid, number and capabilities.
     pub(crate) bare: bool,
+    /// The agent describes itself, as it does in a full report alone.
+    pub(crate) describes: bool,
     /// The agent says goodbye.
     pub(crate) disconnects: bool,
     /// The AgentToServer as it came.
@@ -62,6 +64,7 @@ impl Incoming {
             sequence_num: message.sequence_num,
             capabilities: message.capabilities,
             bare: body.len() == bare_bytes(&message),
+            describes: message.agent_description.is_some(),
             disconnects: message.agent_disconnect.is_some(),
             body,
             _charge: charge,

@@ -88,12 +88,17 @@ impl Connections {
 
     /// Looks at every connection, a page at a time.
     pub(crate) async fn each(&self, mut look: impl FnMut(&Connection)) {
+        self.each_shared(|connection| look(connection)).await;
+    }
+
+    /// The same, for who keeps some of them.
+    pub(crate) async fn each_shared(&self, mut look: impl FnMut(&Arc<Connection>)) {
         let mut after = 0;
         loop {
             let page = self.page(after, PAGE);
             let Some(last) = page.last() else { return };
             after = last.number;
-            page.iter().for_each(|connection| look(connection));
+            page.iter().for_each(&mut look);
             tokio::task::yield_now().await;
         }
     }

@@ -97,9 +97,24 @@ pub struct Limits {
     pub presence_interval: Duration,
     /// Silence of the bus after which the gateway is not ready: several presence intervals.
     pub bus_silence_max: Duration,
+    /// Silence towards the bus after which sessions may have been given up by others: half of what
+    /// control waits for before it has them reaped.
+    pub silence_max: Duration,
+    /// How often sessions that are not sure are looked after.
+    pub doubt_interval: Duration,
+    /// Agents asked for their full state and not done at once: that many reports are in flight at
+    /// most after records were lost.
+    pub asked_max: usize,
+    /// How long an agent may take to report its full state before it is asked again, or another
+    /// one in its place.
+    pub ask_patience: Duration,
+    /// How often an agent is asked before its numbers are left to tell what is missing.
+    pub asks_max: u32,
     /// Shortest time an agent is told to stay away; up to twice as long is drawn. The
     /// specification recommends at least 30 s.
     pub retry_after: Duration,
+    /// Longest time over which connections are given away on one order.
+    pub shed_over_max: Duration,
     /// From the order to stop to the end, below the 30 s that orchestrators grant.
     pub drain_deadline: Duration,
 }
@@ -146,7 +161,13 @@ impl Default for Limits {
             close_attempts: 3,
             presence_interval: Duration::from_secs(1),
             bus_silence_max: Duration::from_secs(10),
+            silence_max: Duration::from_secs(5),
+            doubt_interval: Duration::from_millis(250),
+            asked_max: 256,
+            ask_patience: Duration::from_secs(10),
+            asks_max: 3,
             retry_after: Duration::from_secs(30),
+            shed_over_max: Duration::from_secs(60),
             drain_deadline: Duration::from_secs(25),
         }
     }

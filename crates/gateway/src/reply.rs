@@ -4,14 +4,27 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use opamp::InstanceUid;
 use opamp::v1::server_error_response::Details;
-use opamp::v1::{RetryInfo, ServerErrorResponse, ServerErrorResponseType, ServerToAgent};
+use opamp::v1::{
+    RetryInfo, ServerErrorResponse, ServerErrorResponseType, ServerToAgent, ServerToAgentFlags,
+};
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 /// What follows the uid in the answer to a heartbeat.
 pub(crate) fn heartbeat_tail() -> Bytes {
     acknowledgement(Vec::new(), 0)
+}
+
+/// The answer to a heartbeat that is not answered by the connection's own task.
+pub(crate) fn heartbeat(uid: Vec<u8>) -> Bytes {
+    acknowledgement(uid, 0)
+}
+
+/// The agent is to report everything.
+pub(crate) fn full_state_wanted(uid: &InstanceUid) -> Bytes {
+    acknowledgement(uid.as_bytes().to_vec(), ServerToAgentFlags::ReportFullState as u64)
 }
 
 /// The agent's message makes no sense.

@@ -15,6 +15,7 @@ use trust::Door;
 
 use crate::budget::Budget;
 use crate::closes::Closes;
+use crate::doubts::Doubts;
 use crate::index::{Connections, Index};
 use crate::presence::Spoken;
 use crate::session::Ended;
@@ -34,12 +35,15 @@ pub(crate) struct Shared {
     pub(crate) connections: Connections,
     pub(crate) presence: Spoken,
     pub(crate) closes: Closes,
+    pub(crate) doubts: Doubts,
     pub(crate) budget: Arc<Budget>,
     /// Turns among the reports in flight.
     pub(crate) turns: Semaphore,
     /// What follows the uid in the answer to a heartbeat: the same for all agents.
     pub(crate) heartbeat_tail: Bytes,
     pub(crate) draining: AtomicBool,
+    /// Connections are being given away.
+    pub(crate) shedding: AtomicBool,
     /// Owns every task but those of `serve` itself.
     pub(crate) tasks: TaskTracker,
     /// Ends what did not end in time.
@@ -68,10 +72,12 @@ impl Shared {
             connections: Connections::default(),
             presence: Spoken::default(),
             closes: Closes::new(limits.closes_max),
+            doubts: Doubts::default(),
             budget: Budget::new(limits.inbound_bytes_max),
             turns: Semaphore::new(limits.reports_in_flight_max),
             heartbeat_tail: reply::heartbeat_tail(),
             draining: AtomicBool::new(false),
+            shedding: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             kill: CancellationToken::new(),
             born: Instant::now(),
@@ -155,9 +161,14 @@ impl Shared {
         self.bus_heard_ms.store(self.uptime_ms(), Ordering::Relaxed);
     }
 
+    /// When the bus was last heard, in milliseconds of the process's life; 0 is never.
+    pub(crate) fn bus_heard_ms(&self) -> u64 {
+        self.bus_heard_ms.load(Ordering::Relaxed)
+    }
+
     /// Whether the bus was heard lately and the gateway is not about to stop.
     pub(crate) fn ready(&self) -> bool {
-        let heard = self.bus_heard_ms.load(Ordering::Relaxed);
+        let heard = self.bus_heard_ms();
         let silence = u128::from(self.uptime_ms().saturating_sub(heard));
         heard != 0
             && silence <= self.limits.bus_silence_max.as_millis()

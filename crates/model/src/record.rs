@@ -49,7 +49,10 @@ pub struct AgentRecord {
     pub labels: BTreeMap<String, String>,
     /// Version of them in the ledger; 0 if there are none.
     pub labels_version: u64,
-    /// When it first spoke.
+    /// Generation of the store that the record was last written in by its agent's word; 0 if that
+    /// was not noted yet. What is older may have been set back.
+    pub generation: u64,
+    /// When it first spoke; the epoch's start if that was lost.
     pub first_seen: Timestamp,
     /// When it last spoke, as far as stored: presence knows better.
     pub last_seen: Timestamp,
@@ -161,6 +164,7 @@ impl AgentRecord {
             duplicate: Duplicate::default(),
             labels: BTreeMap::new(),
             labels_version: 0,
+            generation: 0,
             first_seen: now,
             last_seen: now,
         }

@@ -41,13 +41,14 @@ impl Lock {
         )
     }
 
-    /// Settings of Redis.
+    /// Settings of Redis. The default user is off, yet keeps its rights: Redis reads its log as
+    /// that user, and drops the transactions that it may not do.
     pub(crate) fn redis(&self) -> String {
         let (certificate, key, authority, verify) = self.parts();
         let clients = if verify { "yes" } else { "no" };
         format!(
             "tls-cert-file {certificate:?}\ntls-key-file {key:?}\ntls-ca-cert-file {authority:?}\n\
-             tls-auth-clients {clients}\nuser default off\n\
+             tls-auth-clients {clients}\nuser default off ~* &* +@all\n\
              user {USER} on >{PASSWORD} ~* &* +@all\n"
         )
     }

@@ -9,7 +9,9 @@ use model::ConfigHash;
 use opamp::InstanceUid;
 
 use crate::Error;
-use crate::port::{Cursor, Key, Outcome, Page, Presence, Store, Stored, Table, Version, Write};
+use crate::port::{
+    Cursor, Generations, Key, Outcome, Page, Presence, Store, Stored, Table, Version, Write,
+};
 
 /// A call of the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,5 +164,9 @@ impl Store for Counted {
 
     async fn ready(&self) -> Result<(), Error> {
         self.command(Op::Ready).ready().await
+    }
+
+    fn generations(&self) -> Generations {
+        self.inner.generations()
     }
 }

@@ -25,5 +25,6 @@ pub use counted::{Counted, Counts, Op};
 pub use error::Error;
 pub use memory::Memory;
 pub use port::{
-    Cursor, Key, Outcome, POLLS, Page, Presence, SHARDS, Store, Stored, Table, Version, Write,
+    Cursor, Generation, Generations, Key, Outcome, POLLS, Page, Presence, SHARDS, Store, Stored,
+    Table, Version, Write,
 };

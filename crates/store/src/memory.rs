@@ -10,7 +10,10 @@ use opamp::InstanceUid;
 
 use crate::Error;
 use crate::limits::PAGE_ENTRIES;
-use crate::port::{Cursor, Key, Outcome, Page, Presence, Store, Stored, Table, Version, Write};
+use crate::port::{
+    Cursor, Generation, Generations, Key, Outcome, Page, Presence, SHARDS, Store, Stored, Table,
+    Version, Write,
+};
 
 /// A store in memory. Cheap to clone; clones are the same store.
 #[derive(Debug, Clone, Default)]
@@ -18,26 +21,53 @@ pub struct Memory {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     values: BTreeMap<Key, Stored>,
     blobs: BTreeMap<ConfigHash, Bytes>,
     presence: BTreeMap<(String, InstanceUid), Presence>,
+    /// That of the values, and that which the users of this store know of.
+    generation: (Generation, Generation),
 }
 
 impl Memory {
+    /// Forgets everything, as a server does that comes back empty at some time. The next commit
+    /// finds out.
+    pub fn lose(&self, at: Generation) {
+        let mut state = self.state();
+        let (now, known) = state.generation;
+        let generation = (at.max(Generation(now.0 + 1)), known);
+        *state = State { generation, ..State::default() };
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            values: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            presence: BTreeMap::new(),
+            generation: (Generation(1), Generation(1)),
+        }
+    }
+}
+
 impl State {
+    fn notices_a_loss(&mut self) -> bool {
+        let (now, known) = &mut self.generation;
+        std::mem::replace(known, *now) != *now
+    }
+
     fn write(&mut self, write: Write) -> Outcome {
         let version = self.values.get(&write.key).map_or(Version::ABSENT, |stored| stored.version);
         if version != write.expected {
             return Outcome::Conflict;
         }
-        let version = version.next();
+        let version = write.version;
         if write.value.is_empty() && write.events.is_empty() {
             self.values.remove(&write.key);
         } else {
@@ -68,6 +98,9 @@ impl Store for Memory {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
         let mut state = self.state();
+        if state.notices_a_loss() {
+            return Ok(vec![Outcome::Conflict; writes.len()]);
+        }
         Ok(writes.into_iter().map(|write| state.write(write)).collect())
     }
 
@@ -133,6 +166,11 @@ impl Store for Memory {
     }
 
     async fn ready(&self) -> Result<(), Error> {
+        self.state().notices_a_loss();
         Ok(())
+    }
+
+    fn generations(&self) -> Generations {
+        [self.state().generation.1; SHARDS as usize]
     }
 }

@@ -2,6 +2,7 @@
 //! one contract suite holds them to it. [`Memory`](crate::Memory) is the executable specification.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -53,9 +54,31 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Forgets what holders said of agents.
     async fn drop_presence(&self, told: &[(String, InstanceUid)]) -> Result<(), Error>;
 
-    /// Whether the store answers and takes writes.
+    /// Whether the store answers and takes writes. Finds out, too, what became of its shards.
     async fn ready(&self) -> Result<(), Error>;
+
+    /// The generation of each shard, as far as is known here. A commit that meets another one
+    /// conflicts and writes nothing; from then on the new one is known.
+    fn generations(&self) -> Generations;
 }
+
+/// When a shard's values began, in milliseconds since the Unix epoch. A younger generation than
+/// the one known means that the shard was emptied or set back: what was read or written before
+/// may be gone. Each is younger than the one before, whatever the clock said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// One that begins now.
+    #[expect(clippy::disallowed_methods, reason = "a backend's own matter: no seam reaches here")]
+    pub(crate) fn of_now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The generation of every shard.
+pub type Generations = [Generation; SHARDS as usize];
 
 /// What kind of value a key names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,7 +157,8 @@ impl fmt::Display for Key {
     }
 }
 
-/// How often a key was written, from 1. Once a deleted key is gone, it starts over.
+/// Rises with every write of a key, mostly by one. Its first is the writer's choice, so that a key
+/// that comes back need not start over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -142,7 +166,7 @@ impl Version {
     /// The version of a key that is not there.
     pub const ABSENT: Version = Version(0);
 
-    /// The version the next write makes.
+    /// The version that a write of this one makes.
     pub const fn next(self) -> Version {
         Version(self.0 + 1)
     }
@@ -166,12 +190,21 @@ pub struct Write {
     pub key: Key,
     /// Version the key must have; [`Version::ABSENT`] if it must not be there.
     pub expected: Version,
+    /// Version the key is to have: above the one expected.
+    pub version: Version,
     /// The new value; an empty one deletes the key. With events it stays, without a value, until
     /// they are settled.
     pub value: Bytes,
     /// What the log is to be told; empty for nothing. Replaces what was not settled: whoever
     /// loads unsettled events publishes them before it writes.
     pub events: Bytes,
+}
+
+impl Write {
+    /// A write without events that counts on by one.
+    pub fn next(key: Key, expected: Version, value: Bytes) -> Self {
+        Self { key, expected, version: expected.next(), value, events: Bytes::new() }
+    }
 }
 
 /// What became of a write.

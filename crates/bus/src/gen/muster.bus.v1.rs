@@ -76,7 +76,8 @@ pub struct Report {
     /// The gateway's count of reports in this session, from 1.
     #[prost(uint64, tag = "4")]
     pub n: u64,
-    /// Last sequence number the gateway answered in this session. Unset on claims and polls.
+    /// Last sequence number the gateway answered in this session. Unset on claims and polls, and on
+    /// the full report that the gateway asked for, which needs no number to follow.
     #[prost(uint64, optional, tag = "5")]
     pub answered_sequence_num: ::core::option::Option<u64>,
     /// The agent's AgentToServer as it came, so that unknown fields survive.
@@ -90,6 +91,10 @@ pub struct Report {
     /// Name of the token the peer showed; empty where none is asked for.
     #[prost(string, tag = "9")]
     pub token_name: ::prost::alloc::string::String,
+    /// On a claim: the epoch that this gateway's last session with the agent held, 0 if none. The new
+    /// epoch is above it, whatever the store remembers.
+    #[prost(uint64, tag = "10")]
+    pub epoch_floor: u64,
 }
 /// A worker's answer to a report.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -149,6 +154,109 @@ pub struct Close {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseReply {}
+/// Sessions that a gateway still holds, though it was silent for so long that they may have been
+/// taken from it (subject fleet.resume).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Resume {
+    #[prost(string, tag = "1")]
+    pub gateway_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub sessions: ::prost::alloc::vec::Vec<resume::Session>,
+}
+/// Nested message and enum types in `Resume`.
+pub mod resume {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Session {
+        #[prost(bytes = "bytes", tag = "1")]
+        pub session_id: ::prost::bytes::Bytes,
+        #[prost(bytes = "bytes", tag = "2")]
+        pub instance_uid: ::prost::bytes::Bytes,
+        #[prost(uint64, tag = "3")]
+        pub epoch: u64,
+        /// Last sequence number the gateway answered in it.
+        #[prost(uint64, optional, tag = "4")]
+        pub answered_sequence_num: ::core::option::Option<u64>,
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeReply {
+    /// Outcome per session, in the order asked.
+    #[prost(enumeration = "resume_reply::Outcome", repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<i32>,
+}
+/// Nested message and enum types in `ResumeReply`.
+pub mod resume_reply {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Outcome {
+        /// Nothing was stored: ask again.
+        Unspecified = 0,
+        Held = 1,
+        /// Held, and the agent is to report its full state.
+        FullStateWanted = 2,
+        /// The agent is somebody else's, or unknown: it has to be claimed anew.
+        Stale = 3,
+    }
+    impl Outcome {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "OUTCOME_UNSPECIFIED",
+                Self::Held => "OUTCOME_HELD",
+                Self::FullStateWanted => "OUTCOME_FULL_STATE_WANTED",
+                Self::Stale => "OUTCOME_STALE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+                "OUTCOME_HELD" => Some(Self::Held),
+                "OUTCOME_FULL_STATE_WANTED" => Some(Self::FullStateWanted),
+                "OUTCOME_STALE" => Some(Self::Stale),
+                _ => None,
+            }
+        }
+    }
+}
+/// Sessions of a gateway that is not heard any more (subject fleet.reap). A worker asks the gateway
+/// first: it may be the asker who does not hear.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Reap {
+    #[prost(string, tag = "1")]
+    pub gateway_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub targets: ::prost::alloc::vec::Vec<reap::Target>,
+}
+/// Nested message and enum types in `Reap`.
+pub mod reap {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Target {
+        #[prost(bytes = "bytes", tag = "1")]
+        pub instance_uid: ::prost::bytes::Bytes,
+        #[prost(uint64, tag = "2")]
+        pub epoch: u64,
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReapReply {
+    /// The gateway answered, so nothing was reaped.
+    #[prost(bool, tag = "1")]
+    pub alive: bool,
+    /// Sessions that could not be worked on.
+    #[prost(uint32, tag = "2")]
+    pub failed: u32,
+}
+/// The newest generation of the records (subject generation): another one than before means that
+/// records were lost or set back, and are to be reported again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Generation {
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
 /// Agents whose offers may have changed (subject fleet.reassess).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reassess {
@@ -239,7 +347,7 @@ pub mod forget_reply {
 /// What control and workers ask of one gateway (subject `gateway.ID`).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GatewayRequest {
-    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3")]
+    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3, 4, 5")]
     pub request: ::core::option::Option<gateway_request::Request>,
 }
 /// Nested message and enum types in `GatewayRequest`.
@@ -252,11 +360,15 @@ pub mod gateway_request {
         Probe(super::Probe),
         #[prost(message, tag = "3")]
         Supersede(super::Supersede),
+        #[prost(message, tag = "4")]
+        Ping(super::Ping),
+        #[prost(message, tag = "5")]
+        Shed(super::Shed),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GatewayReply {
-    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3")]
+    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3, 4, 5")]
     pub reply: ::core::option::Option<gateway_reply::Reply>,
 }
 /// Nested message and enum types in `GatewayReply`.
@@ -269,6 +381,10 @@ pub mod gateway_reply {
         Probe(super::ProbeReply),
         #[prost(message, tag = "3")]
         Supersede(super::SupersedeReply),
+        #[prost(message, tag = "4")]
+        Ping(super::PingReply),
+        #[prost(message, tag = "5")]
+        Shed(super::ShedReply),
     }
 }
 /// One body for many sessions. The gateway encodes it once and shares the bytes.
@@ -357,6 +473,26 @@ pub struct Supersede {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SupersedeReply {}
+/// Is the gateway there?
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ping {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingReply {}
+/// The gateway holds more than its share: close some connections, evenly over some time, so that
+/// their agents come back elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shed {
+    #[prost(uint32, tag = "1")]
+    pub connections: u32,
+    #[prost(uint32, tag = "2")]
+    pub over_ms: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShedReply {
+    /// Connections that will be closed.
+    #[prost(uint32, tag = "1")]
+    pub connections: u32,
+}
 /// Agents that spoke without changing anything (subject presence). Also the gateway's sign of
 /// life: published every interval, empty or not.
 #[derive(Clone, PartialEq, ::prost::Message)]

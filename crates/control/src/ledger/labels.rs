@@ -97,7 +97,7 @@ impl Ledger {
         }
         let labels = AgentLabels { labels, updated: self.clock.now() };
         let value = tables::labels::encode(&labels, &unknown);
-        Ok(Some(Write { key, expected, value, events: Bytes::new() }))
+        Ok(Some(Write::next(key, expected, value)))
     }
 
     /// Forgets the labels of agents that are gone. Whoever labels one meanwhile keeps them.
@@ -105,8 +105,7 @@ impl Ledger {
         let keys: Vec<Key> = uids.iter().map(Key::labels).collect();
         let stored = self.within(self.store.get(&keys)).await?;
         let delete = |(key, stored): (Key, Option<Stored>)| {
-            let expected = stored?.version;
-            Some(Write { key, expected, value: Bytes::new(), events: Bytes::new() })
+            Some(Write::next(key, stored?.version, Bytes::new()))
         };
         let writes: Vec<Write> = keys.into_iter().zip(stored).filter_map(delete).collect();
         self.within(self.store.commit(writes)).await.map(drop)

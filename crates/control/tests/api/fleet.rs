@@ -66,12 +66,11 @@ async fn a_log_that_lost_entries_makes_the_view_anew() {
 async fn a_record_that_cannot_be_read_hides_nobody_else() {
     let records = Watched::default();
     put(&records, &agent(1, "prod")).await;
-    let broken = Write {
-        key: Key::agent(&InstanceUid::from_bytes([9; 16])),
-        expected: Version::ABSENT,
-        value: Bytes::from_static(b"\xff\xff"),
-        events: Bytes::new(),
-    };
+    let broken = Write::next(
+        Key::agent(&InstanceUid::from_bytes([9; 16])),
+        Version::ABSENT,
+        Bytes::from_static(b"\xff\xff"),
+    );
     records.inner.commit(vec![broken]).await.unwrap();
     let rig = Rig::with(records).await;
     assert_eq!(rig.total("").await, 1);

@@ -110,7 +110,7 @@ async fn another_controls_decision_is_reconciled_too() {
     let mut loaded = tables::intent::decode(&key, &stored.value).unwrap();
     loaded.value.list[0].selector = Selector::parse("env=prod").unwrap();
     let value = tables::intent::encode(&loaded.value, &loaded.unknown);
-    let write = Write { key, expected: stored.version, value, events: Default::default() };
+    let write = Write::next(key, stored.version, value);
     rig.ledger.inner.commit(vec![write]).await.unwrap();
     rig.bus.publish(&Subject::Intent, &IntentChanged { decision: 2 }).await.unwrap();
     assert_eq!(asked(&mut worker, 0).await.decision, 2);

@@ -17,8 +17,8 @@ use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Sess
 use opamp::InstanceUid;
 use opamp::v1::{AgentDescription, AnyValue, KeyValue, any_value::Value};
 use store::{
-    Cursor, Error, Key, Memory, Outcome, Page, Presence, Store, Stored, Table, Version, Write,
-    tables,
+    Cursor, Error, Generations, Key, Memory, Outcome, Page, Presence, Store, Stored, Table,
+    Version, Write, tables,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -115,6 +115,10 @@ impl Store for Watched {
     async fn ready(&self) -> Result<(), Error> {
         self.told().await?;
         self.inner.ready().await
+    }
+
+    fn generations(&self) -> Generations {
+        self.inner.generations()
     }
 }
 
@@ -247,7 +251,7 @@ pub(crate) async fn put(records: &Watched, record: &AgentRecord) -> u64 {
     let held = records.inner.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap();
     let expected = held.map_or(Version::ABSENT, |held| held.version);
     let value = tables::agents::encode(record, &Bytes::new());
-    let write = Write { key, expected, value, events: Bytes::new() };
+    let write = Write::next(key, expected, value);
     records.inner.commit(vec![write]).await.unwrap();
     expected.next().0
 }

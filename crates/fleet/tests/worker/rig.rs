@@ -135,7 +135,7 @@ impl Rig {
         let mut assignments = decoded.map_or_else(Assignments::default, |decoded| decoded.value);
         change(&mut assignments, expected.next().0);
         let value = tables::intent::encode(&assignments, &Default::default());
-        let write = Write { key, expected, value, events: Default::default() };
+        let write = Write::next(key, expected, value);
         self.ledger.commit(vec![write]).await.unwrap();
         let decision = expected.next().0;
         let changed = v1::IntentChanged { decision };
@@ -151,7 +151,7 @@ impl Rig {
         let before = self.ledger.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap();
         let expected = before.map_or(Version::ABSENT, |stored| stored.version);
         let value = tables::labels::encode(&labels, &Default::default());
-        let write = Write { key, expected, value, events: Default::default() };
+        let write = Write::next(key, expected, value);
         self.ledger.commit(vec![write]).await.unwrap();
     }
 }

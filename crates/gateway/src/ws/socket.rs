@@ -214,7 +214,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         match self.connection.submit(incoming, shared) {
             Submitted::Answered { epoch } => {
                 metrics::counter!("muster_gateway_heartbeats_total").increment(1);
-                shared.presence.note(uid, epoch, sequence_num, shared.clock.now());
+                if epoch != 0 {
+                    shared.presence.note(uid, epoch, sequence_num, shared.clock.now());
+                }
                 self.push(Frame::addressed(&uid, shared.heartbeat_tail.clone()));
             }
             Submitted::Begun => {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bus::v1::report_reply::{Accepted, Outcome, Stale, Unavailable};
 use bus::v1::{
-    Close, CloseReply, GatewayReply, GatewayRequest, Presence, Report, ReportReply, gateway_reply,
-    gateway_request,
+    Close, CloseReply, GatewayReply, GatewayRequest, Generation, Presence, Report, ReportReply,
+    Resume, ResumeReply, gateway_reply, gateway_request, resume_reply,
 };
 use bus::{Client, InProcess, Subject, WORKERS};
 use gateway::{Config, Error, Gateway, Limits};
@@ -44,6 +44,8 @@ pub(crate) struct Seen {
     epochs: Mutex<BTreeMap<Vec<u8>, u64>>,
     answer: Mutex<Option<Arc<Answer>>>,
     delay: Mutex<Duration>,
+    resumes: Mutex<Vec<Resume>>,
+    held: Mutex<Option<resume_reply::Outcome>>,
 }
 
 impl Field {
@@ -114,6 +116,20 @@ impl Field {
                 responder.send(&CloseReply {}).await;
             }
         });
+        let mut resumes = workers.join::<Resume>(&Subject::Resume, WORKERS, 4096).await.unwrap();
+        let seen = self.seen.clone();
+        self.tasks.spawn(async move {
+            while let Some(received) = resumes.next().await {
+                let (resume, responder) = received.split();
+                let held = *lock(&seen.held);
+                let outcomes = resume.sessions.iter().map(|_| held.unwrap_or_default().into());
+                let reply = ResumeReply { outcomes: outcomes.collect() };
+                lock(&seen.resumes).push(resume);
+                if held.is_some() {
+                    responder.send(&reply).await;
+                }
+            }
+        });
         let mut presence = workers.subscribe(&Subject::Presence, 4096).await.unwrap();
         let seen = self.seen.clone();
         self.tasks.spawn(async move {
@@ -121,6 +137,12 @@ impl Field {
                 lock(&seen.presence).push(received.body);
             }
         });
+    }
+
+    /// Says how old the records are.
+    pub(crate) async fn tell_generation(&self, generation: u64) {
+        let told = Generation { generation };
+        self.control.publish(&Subject::Generation, &told).await.unwrap();
     }
 
     /// Asks the gateway over the bus.
@@ -148,6 +170,8 @@ impl Seen {
             epochs: Mutex::default(),
             answer: Mutex::default(),
             delay: Mutex::default(),
+            resumes: Mutex::default(),
+            held: Mutex::new(Some(resume_reply::Outcome::Held)),
         }
     }
 
@@ -197,6 +221,15 @@ impl Seen {
 
     pub(crate) fn closes_answered(&self) -> usize {
         *lock(&self.closes_answered)
+    }
+
+    pub(crate) fn resumes(&self) -> Vec<Resume> {
+        lock(&self.resumes).clone()
+    }
+
+    /// What is said of sessions from now on; `None` is silence.
+    pub(crate) fn hold(&self, held: Option<resume_reply::Outcome>) {
+        *lock(&self.held) = held;
     }
 
     pub(crate) fn presence(&self) -> Vec<Presence> {

@@ -148,9 +148,13 @@ async fn an_unknown_fate_is_repeated_under_its_name_then_admitted() {
     let tried = field.seen.reports();
     assert!(tried.len() >= 3, "repeated");
     assert!(tried[1..].iter().all(|(report, _)| (report.epoch, report.n) == (1, 2)));
-    field.seen.answer_as_usual();
+    field.seen.hold(None);
+    let told = field.seen.reports().len();
     let reply = agent.say(&heartbeat(1, 2)).await;
-    assert_eq!(reply.error_response, None);
+    assert_eq!(reply.error_response, None, "heartbeats go on");
+    assert_eq!(field.seen.reports().len(), told, "and teach nothing");
+    field.seen.answer_as_usual();
+    agent.say(&report(1, 3)).await;
     let (next, _) = field.seen.reports().pop().unwrap();
     assert_eq!((next.epoch, next.n, next.answered_sequence_num), (1, 3, Some(0)));
 }

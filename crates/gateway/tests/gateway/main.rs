@@ -6,9 +6,11 @@
 mod agent;
 mod deliveries;
 mod doors;
+mod doubts;
 mod field;
 mod heartbeats;
 mod lifecycle;
 mod memory;
 mod plain;
 mod refusals;
+mod shed;

@@ -15,6 +15,8 @@ enum Said {
     Report(u64, u64, Option<u64>, Box<AgentToServer>),
     Poll(Option<u64>, Box<AgentToServer>),
     Close(u8, u64, Option<u64>),
+    Resume(u8, u64, Option<u64>),
+    Reap(u64),
     Assess(u8, u64),
     Pushed(u64, u8),
 }
@@ -60,6 +62,8 @@ fn said() -> impl Strategy<Value = Said> {
             .prop_map(|(e, n, a, m)| Said::Report(e, n, a, m)),
         (of(0_u64..6), boxed()).prop_map(|(a, m)| Said::Poll(a, m)),
         (0_u8..5, 0_u64..5, of(0_u64..6)).prop_map(|(s, e, a)| Said::Close(s, e, a)),
+        (0_u8..5, 0_u64..5, of(0_u64..6)).prop_map(|(s, e, a)| Said::Resume(s, e, a)),
+        (0_u64..5).prop_map(Said::Reap),
         (1_u8..4, 0_u64..4).prop_map(|(h, d)| Said::Assess(h, d)),
         (0_u64..5, 1_u8..4).prop_map(|(e, h)| Said::Pushed(e, h)),
     ]
@@ -75,6 +79,7 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
         Said::Claim(session, answered, message) => Input::Claim {
             owner: owner("gw", *session),
             answered: *answered,
+            floor: 0,
             rival: if *session == 0 { Rival::Unknown } else { Rival::Gone(record.epoch) },
             remote_address: "peer",
             token_name: "t",
@@ -90,6 +95,10 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
         Said::Close(session, epoch, answered) => {
             Input::Close { owner: owner("gw", *session), epoch: *epoch, answered: *answered }
         }
+        Said::Resume(session, epoch, answered) => {
+            Input::Resume { owner: owner("gw", *session), epoch: *epoch, answered: *answered }
+        }
+        Said::Reap(epoch) => Input::Reap { gateway: GatewayId::new("gw"), epoch: *epoch },
         Said::Assess(..) => Input::Assess,
         Said::Pushed(epoch, hash) => Input::Pushed { epoch: *epoch, hash: ConfigHash([*hash; 32]) },
     };

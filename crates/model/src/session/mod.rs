@@ -11,6 +11,8 @@ mod components;
 mod difference;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod lost;
 mod merge;
 mod offer;
 mod ownership;
@@ -25,7 +27,7 @@ use opamp::v1::{AgentToServer, AgentToServerFlags, ServerToAgentFlags};
 
 use crate::assign::Assignments;
 use crate::record::{AgentRecord, Owner};
-use crate::{ConfigHash, Event, RevisionRef, Timestamp};
+use crate::{ConfigHash, Event, GatewayId, RevisionRef, Timestamp};
 
 /// What happened to an agent.
 #[derive(Debug, Clone)]
@@ -38,6 +40,9 @@ pub enum Input<'a> {
         answered: Option<u64>,
         /// What is known of the session that holds the agent, if one does.
         rival: Rival,
+        /// The epoch that the gateway's last session with the agent held; 0 if there was none. A
+        /// record that knows less of it was lost or set back.
+        floor: u64,
         /// Where the session comes from.
         remote_address: &'a str,
         /// Name of the token it came with.
@@ -53,10 +58,27 @@ pub enum Input<'a> {
         epoch: u64,
         /// The gateway's count of reports in this session.
         n: u64,
-        /// Last number the gateway answered in this session.
+        /// Last number the gateway answered in this session; `None` if this is the full report
+        /// that the gateway asked for, which needs no number to follow.
         answered: Option<u64>,
         /// What the agent said.
         message: &'a AgentToServer,
+    },
+    /// A gateway still holds a session, and doubts whether the record says so.
+    Resume {
+        /// The session and its gateway.
+        owner: Owner,
+        /// Epoch it holds.
+        epoch: u64,
+        /// Last number answered in it.
+        answered: Option<u64>,
+    },
+    /// A gateway is gone, and its session with it.
+    Reap {
+        /// The gateway.
+        gateway: GatewayId,
+        /// Epoch of the session.
+        epoch: u64,
     },
     /// A report over plain HTTP: nobody owns a poll.
     Poll {
@@ -117,6 +139,8 @@ pub struct Context<'a> {
     pub fresh_uid: InstanceUid,
     /// The agent's uid was given to it by us, so it needs no other.
     pub uid_is_ours: bool,
+    /// Generation of the store that the record lies in.
+    pub generation: u64,
     /// What operators decided; `None` while the ledger cannot be read: then offers stay as they
     /// are and none goes out.
     pub intent: Option<Intent<'a>>,
@@ -182,7 +206,10 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
             Outcome::Reply(identification(context.fresh_uid))
         }
         // Somebody never met, or forgotten since: there is nothing to decide.
-        None if before.sequence_num.is_none() => Outcome::Silence,
+        None if before.sequence_num.is_none() => match input {
+            Input::Resume { .. } => Outcome::Stale,
+            _ => Outcome::Silence,
+        },
         // Goodbye from somebody never met.
         Some(message) if message.agent_disconnect.is_some() && before.sequence_num.is_none() => {
             Outcome::Reply(Reply::default())
@@ -198,9 +225,10 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
 
 fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> Outcome {
     match input {
-        Input::Claim { owner, answered, rival, remote_address, token_name, message } => {
+        Input::Claim { owner, answered, rival, floor, remote_address, token_name, message } => {
             let answered = answered.or(record.sequence_num);
-            ownership::claim(record, owner, *rival, context, |record, epoch| {
+            let claim = (owner, *rival, *floor);
+            ownership::claim(record, claim, context, |record, epoch| {
                 (*remote_address).clone_into(&mut record.remote_address);
                 (*token_name).clone_into(&mut record.token_name);
                 told(record, message, answered, epoch, context)
@@ -210,6 +238,19 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             ownership::report(record, owner, *epoch, *n, |record| {
                 told(record, message, *answered, *epoch, context)
             })
+        }
+        Input::Resume { owner, epoch, answered } => {
+            ownership::resume(record, owner, *epoch, |record| {
+                record.sequence_num = record.sequence_num.max(*answered);
+                renew(record, context);
+                let wanted = u64::from(record.full_state.wanted);
+                let flags = wanted * ServerToAgentFlags::ReportFullState as u64;
+                Reply { epoch: *epoch, flags, ..Default::default() }
+            })
+        }
+        Input::Reap { gateway, epoch } => {
+            ownership::reap(record, gateway, *epoch);
+            Outcome::Silence
         }
         Input::Poll { answered, remote_address, token_name, message } => {
             let from = (*remote_address, *token_name);
@@ -244,7 +285,12 @@ fn message<'a>(input: &Input<'a>) -> Option<&'a AgentToServer> {
         Input::Claim { message, .. }
         | Input::Report { message, .. }
         | Input::Poll { message, .. } => Some(message),
-        Input::Close { .. } | Input::Assess | Input::Labelled { .. } | Input::Pushed { .. } => None,
+        Input::Resume { .. }
+        | Input::Reap { .. }
+        | Input::Close { .. }
+        | Input::Assess
+        | Input::Labelled { .. }
+        | Input::Pushed { .. } => None,
     }
 }
 
@@ -294,6 +340,16 @@ fn polled(
     reply
 }
 
+/// A record of an older generation may have been set back, and nobody knows by how much: all of it
+/// is asked for again.
+fn renew(record: &mut AgentRecord, context: &Context<'_>) {
+    let before = std::mem::replace(&mut record.generation, context.generation);
+    if before != 0 && before != context.generation {
+        record.full_state.wanted = true;
+        record.full_state.asked = 0;
+    }
+}
+
 /// The agent said something to somebody who may listen.
 fn told(
     record: &mut AgentRecord,
@@ -309,9 +365,11 @@ fn told(
         ownership::release(record);
         return reply;
     }
+    renew(record, context);
     let sequence = sequence::judge(record, message, answered);
     // A complete report after a break is all there is: what it leaves out did not survive.
-    let afresh = sequence.complete && (sequence.gap || record.full_state.wanted);
+    let follows = answered.is_some() && !sequence.gap && !record.full_state.wanted;
+    let afresh = sequence.complete && !follows;
     components::renew(record, message);
     merge::merge(record, message, afresh);
     record.sequence_num = Some(message.sequence_num);

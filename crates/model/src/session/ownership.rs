@@ -2,6 +2,7 @@
 
 use opamp::v1::ServerToAgentFlags;
 
+use crate::GatewayId;
 use crate::record::{AgentRecord, Owner, RECENT_SESSIONS_MAX};
 use crate::session::{Context, Outcome, Reply, Rival, components, identification, offer};
 
@@ -10,12 +11,12 @@ const DUPLICATE_TOLD_MAX: u32 = 3;
 /// A duplicate seen this long ago is another story, in milliseconds.
 const DUPLICATE_MEMORY_MS: u64 = 600_000;
 
-/// A session claims the agent. The same claim again is answered again; a claim by a session
-/// that was superseded is refused, however late it arrives.
+/// A session claims the agent, with what is known of the one that holds it and the epoch that its
+/// gateway held before. The same claim again is answered again; a claim by a session that was
+/// superseded is refused, however late it arrives.
 pub(super) fn claim(
     record: &mut AgentRecord,
-    owner: &Owner,
-    rival: Rival,
+    (owner, rival, floor): (&Owner, Rival, u64),
     context: &Context<'_>,
     tell: impl FnOnce(&mut AgentRecord, u64) -> Reply,
 ) -> Outcome {
@@ -26,7 +27,8 @@ pub(super) fn claim(
         // The same claim again. Once the session has gone on, nobody waits for it any more.
         return if record.n == 1 { Outcome::Reply(again(record)) } else { Outcome::Silence };
     }
-    if let Some(holder) = &record.owner {
+    // A holder of an epoch that the newcomer's gateway has left behind is out of date.
+    if let Some(holder) = record.owner.as_ref().filter(|_| record.epoch >= floor) {
         match rival {
             Rival::Gone(epoch) if epoch == record.epoch => {}
             Rival::Alive(epoch) if epoch == record.epoch => return duplicate(record, context),
@@ -34,7 +36,7 @@ pub(super) fn claim(
         }
     }
     release(record);
-    record.epoch += 1;
+    record.epoch = record.epoch.max(floor).saturating_add(1);
     record.n = 1;
     record.polls = false;
     record.owner = Some(owner.clone());
@@ -82,6 +84,29 @@ pub(super) fn report(
     record.polls = false;
     record.owner = Some(owner.clone());
     Outcome::Reply(tell(record))
+}
+
+/// A session that holds `epoch` is still there. If the agent was taken from it for being silent,
+/// and by nobody else since, it is the owner again.
+pub(super) fn resume(
+    record: &mut AgentRecord,
+    owner: &Owner,
+    epoch: u64,
+    tell: impl FnOnce(&mut AgentRecord) -> Reply,
+) -> Outcome {
+    if epoch != record.epoch || record.recent_sessions.contains(&owner.session) {
+        return Outcome::Stale;
+    }
+    record.owner = Some(owner.clone());
+    Outcome::Reply(tell(record))
+}
+
+/// A gateway is not heard any more. Its session is not forgotten for good: it may only have slept.
+pub(super) fn reap(record: &mut AgentRecord, gateway: &GatewayId, epoch: u64) {
+    let is_its = record.owner.as_ref().is_some_and(|owner| owner.gateway == *gateway);
+    if is_its && epoch == record.epoch {
+        record.owner = None;
+    }
 }
 
 /// The reply to the report that was taken last, which comes again: the record says what it was.

@@ -44,11 +44,12 @@ pub(super) fn context<'a>(assignments: &'a Assignments, decision: u64) -> Contex
         now: Timestamp(1_000),
         fresh_uid: uid(0xf),
         uid_is_ours: false,
+        generation: 1,
         intent: Some(Intent { assignments, decision }),
     }
 }
 
-fn described(seq: u64) -> AgentToServer {
+pub(super) fn described(seq: u64) -> AgentToServer {
     AgentToServer {
         instance_uid: vec![1; 16],
         sequence_num: seq,
@@ -59,7 +60,7 @@ fn described(seq: u64) -> AgentToServer {
     }
 }
 
-fn bare(seq: u64) -> AgentToServer {
+pub(super) fn bare(seq: u64) -> AgentToServer {
     AgentToServer { instance_uid: vec![1; 16], sequence_num: seq, ..Default::default() }
 }
 
@@ -73,30 +74,39 @@ fn status(seq: u64, hash: u8, status: RemoteConfigStatuses) -> AgentToServer {
 }
 
 /// An agent, its session, and the assignments it lives under.
-struct Agent {
-    record: AgentRecord,
+pub(super) struct Agent {
+    pub(super) record: AgentRecord,
     assignments: Assignments,
     decision: u64,
     n: u64,
+    pub(super) generation: u64,
 }
 
 impl Agent {
-    fn new(assignments: Assignments) -> Self {
-        Self { record: AgentRecord::new(uid(1), Timestamp(0)), assignments, decision: 1, n: 0 }
+    pub(super) fn new(assignments: Assignments) -> Self {
+        Self {
+            record: AgentRecord::new(uid(1), Timestamp(0)),
+            assignments,
+            decision: 1,
+            n: 0,
+            generation: 1,
+        }
     }
 
-    fn step(&mut self, input: &Input<'_>) -> (Outcome, Vec<Event>) {
-        let step = step(&self.record, input, &context(&self.assignments, self.decision));
+    pub(super) fn step(&mut self, input: &Input<'_>) -> (Outcome, Vec<Event>) {
+        let context = context(&self.assignments, self.decision);
+        let step = step(&self.record, input, &Context { generation: self.generation, ..context });
         self.record = step.record;
         (step.outcome, step.events)
     }
 
-    fn claim(&mut self, session: u8, message: &AgentToServer) -> Reply {
+    pub(super) fn claim(&mut self, session: u8, message: &AgentToServer) -> Reply {
         self.n = 1;
         let owner = owner("gw", session);
         let rival = Rival::Gone(self.record.epoch);
         let input = Input::Claim {
             owner,
+            floor: 0,
             rival,
             answered: None,
             remote_address: "",
@@ -106,7 +116,7 @@ impl Agent {
         reply(self.step(&input).0)
     }
 
-    fn report(&mut self, message: &AgentToServer) -> Reply {
+    pub(super) fn report(&mut self, message: &AgentToServer) -> Reply {
         self.n += 1;
         let owner = self.record.owner.clone().expect("claimed");
         let (epoch, n, answered) = (self.record.epoch, self.n, self.record.sequence_num);
@@ -119,7 +129,7 @@ impl Agent {
     }
 }
 
-fn reply(outcome: Outcome) -> Reply {
+pub(super) fn reply(outcome: Outcome) -> Reply {
     match outcome {
         Outcome::Reply(reply) => reply,
         other => panic!("expected a reply, got {other:?}"),
@@ -168,6 +178,7 @@ fn presence_ahead_of_the_record_is_no_gap() {
     let message = bare(8);
     let (outcome, _) = agent.step(&Input::Claim {
         owner: owner("other", 2),
+        floor: 0,
         rival: Rival::Gone(1),
         answered: Some(7),
         remote_address: "",
@@ -313,6 +324,7 @@ fn a_newer_session_takes_over_and_the_older_one_is_stale() {
     assert_eq!(agent.step(&late_report).0, Outcome::Stale);
     let late_claim = Input::Claim {
         owner: owner("gw", 1),
+        floor: 0,
         rival: Rival::Unknown,
         answered: None,
         remote_address: "",
@@ -372,6 +384,7 @@ fn without_the_ledger_nothing_is_offered_and_nothing_forgotten() {
     let message = described(1);
     let input = Input::Claim {
         owner: owner("gw", 2),
+        floor: 0,
         rival: Rival::Gone(1),
         answered: None,
         remote_address: "",
@@ -394,6 +407,7 @@ fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
     let claim = |rival| Input::Claim {
         owner: owner("other", 2),
         answered: None,
+        floor: 0,
         rival,
         remote_address: "",
         token_name: "",

@@ -57,6 +57,9 @@ pub struct AgentRecord {
     /// Name of the token its last session or poll came with; empty where none was asked for.
     #[prost(string, tag = "22")]
     pub token_name: ::prost::alloc::string::String,
+    /// Generation of the store at the agent's last word; 0 in records older than this field.
+    #[prost(uint64, tag = "23")]
+    pub generation: u64,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {

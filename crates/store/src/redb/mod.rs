@@ -22,7 +22,10 @@ use self::writer::{Work, Writer};
 use crate::Error;
 use crate::layout;
 use crate::limits::{CACHE_BYTES, PAGE_BYTES, PAGE_ENTRIES};
-use crate::port::{Cursor, Key, Outcome, Page, Presence, Store, Stored, Table, Version, Write};
+use crate::port::{
+    Cursor, Generation, Generations, Key, Outcome, Page, Presence, SHARDS, Store, Stored, Table,
+    Version, Write,
+};
 
 /// A store in one file. Held by one process at a time.
 pub struct Redb {
@@ -30,6 +33,7 @@ pub struct Redb {
     // Before the database: its thread ends, and with it the last flush, before the file closes.
     writer: Writer,
     database: Arc<Database>,
+    generation: Generation,
 }
 
 impl Redb {
@@ -42,9 +46,10 @@ impl Redb {
             .set_cache_size(CACHE_BYTES)
             .create(path)
             .map_err(|error| named(opening(&error)))?;
-        prepare(&database).map_err(named)?;
+        let generation = prepare(&database).map_err(named)?;
         let database = Arc::new(database);
-        Ok(Self { path: path.to_owned(), writer: Writer::start(database.clone())?, database })
+        let writer = Writer::start(database.clone())?;
+        Ok(Self { path: path.to_owned(), writer, database, generation })
     }
 
     /// Reads in a snapshot. On a thread that may block: a page that is not cached is a read from
@@ -120,6 +125,11 @@ impl Store for Redb {
     async fn ready(&self) -> Result<(), Error> {
         self.writer.write(Work::Probe).await.map(drop)
     }
+
+    /// The file cannot be changed under a process that has it open.
+    fn generations(&self) -> Generations {
+        [self.generation; SHARDS as usize]
+    }
 }
 
 impl fmt::Debug for Redb {
@@ -140,10 +150,10 @@ impl<E: Into<Fault>> From<E> for Trouble {
     }
 }
 
-fn prepare(database: &Database) -> Result<(), String> {
+fn prepare(database: &Database) -> Result<Generation, String> {
     let prepared = (|| {
         let transaction = database.begin_write()?;
-        let known = tables::prepare(&transaction)?;
+        let known = tables::prepare(&transaction, Generation::of_now())?;
         if known.is_ok() {
             transaction.commit()?;
         }

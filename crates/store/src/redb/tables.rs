@@ -13,7 +13,7 @@ use opamp::InstanceUid;
 
 use crate::layout;
 use crate::limits::PRESENCE_TTL;
-use crate::{Key, Outcome, Presence, Table, Version, Write};
+use crate::{Generation, Key, Outcome, Presence, Table, Version, Write};
 
 /// A shard and an id in it, so that a shard is a range.
 pub(super) type Place = (u8, &'static [u8]);
@@ -50,8 +50,12 @@ pub(super) fn place(key: &Key) -> (u8, &[u8]) {
     (key.shard(), &key.id)
 }
 
-/// Makes a new file ours and an old one current; `Err` inside names a layout that is not known.
-pub(super) fn prepare(transaction: &WriteTransaction) -> Result<Result<(), u64>, Fault> {
+/// Makes a new file ours and an old one current, and says when it began; `Err` inside names a
+/// layout that is not known.
+pub(super) fn prepare(
+    transaction: &WriteTransaction,
+    now: Generation,
+) -> Result<Result<Generation, u64>, Fault> {
     let mut meta = transaction.open_table(META)?;
     let found = meta.get("layout")?.map(|layout| layout.value());
     match found {
@@ -61,9 +65,12 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<Result<(), u64>,
             meta.insert("layout", LAYOUT)?;
         }
     }
+    let begun = meta.get("generation")?.map(|begun| begun.value());
+    let generation = begun.map_or(now, Generation);
+    meta.insert("generation", generation.0)?;
     let mut tables = Tables::open(transaction)?;
     tables.forget_old_presence()?;
-    Ok(Ok(()))
+    Ok(Ok(generation))
 }
 
 /// Every table, open for writing.
@@ -106,7 +113,7 @@ impl<'t> Tables<'t> {
         if version != write.expected {
             return Ok(Outcome::Conflict);
         }
-        let version = version.next();
+        let version = write.version;
         if write.value.is_empty() && write.events.is_empty() {
             values.remove(place)?;
         } else {

@@ -32,6 +32,11 @@ impl Keys {
         format!("{}:outbox", self.values(table, shard))
     }
 
+    /// Hash of what is known of a shard as a whole.
+    pub(super) fn generation(&self, shard: u8) -> String {
+        format!("{{{}:{shard:02}}}:v1:generation", self.fleet)
+    }
+
     /// A body.
     pub(super) fn blob(&self, hash: &ConfigHash) -> String {
         format!("{}:v1:blob:{hash}", self.fleet)

@@ -16,7 +16,7 @@ use crate::Error;
 use crate::limits::{CALL_TIMEOUT, CONNECT_TIMEOUT, POOL_MAX, RECONNECT_DELAY, RESPONSE_TIMEOUT};
 
 /// The functions every write goes through.
-const LIBRARY: &str = include_str!("muster_v2.lua");
+const LIBRARY: &str = include_str!("muster_v3.lua");
 
 /// One server.
 pub(super) struct Link {
@@ -74,10 +74,13 @@ impl Link {
         }
     }
 
-    /// Calls functions in one pipeline: whether each did what it is for. Those that the server
+    /// Calls functions in one pipeline, for what each of them answers. Those that the server
     /// did not know (it was restarted empty, or flushed) are loaded and called again.
-    pub(super) async fn call(&self, calls: &[Cmd]) -> Result<Vec<bool>, Error> {
-        let mut done = vec![false; calls.len()];
+    pub(super) async fn call<T>(&self, calls: &[Cmd]) -> Result<Vec<T>, Error>
+    where
+        T: FromRedisValue + Clone + Default,
+    {
+        let mut answered = vec![T::default(); calls.len()];
         let mut left: Vec<usize> = (0..calls.len()).collect();
         for again in [false, true] {
             if again {
@@ -88,18 +91,18 @@ impl Link {
             for index in &left {
                 pipeline.add_command(calls[*index].clone());
             }
-            let answers: Vec<RedisResult<bool>> = self.ask(&pipeline).await?;
+            let answers: Vec<RedisResult<T>> = self.ask(&pipeline).await?;
             let mut unknown = Vec::new();
             for (index, answer) in left.into_iter().zip(answers) {
                 match answer {
-                    Ok(did) => done[index] = did,
+                    Ok(answer) => answered[index] = answer,
                     Err(error) if is_unknown_function(&error) => unknown.push(index),
                     Err(error) => return Err(self.failed(&error)),
                 }
             }
             left = unknown;
             if left.is_empty() {
-                return Ok(done);
+                return Ok(answered);
             }
         }
         Err(self.failed(&"the functions vanish as soon as they are loaded"))

@@ -7,8 +7,9 @@
 mod access;
 mod keys;
 mod link;
+mod shards;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ::redis::{Cmd, Pipeline, cmd};
@@ -20,10 +21,13 @@ use opamp::InstanceUid;
 pub use self::access::RedisAccess;
 use self::keys::Keys;
 use self::link::{Apart, Link};
+use self::shards::{Shard, Shards};
 use crate::Error;
 use crate::layout;
 use crate::limits::{HSCAN_COUNT, PRESENCE_TTL};
-use crate::port::{Cursor, Key, Outcome, Page, Presence, Store, Stored, Table, Version, Write};
+use crate::port::{
+    Cursor, Generations, Key, Outcome, Page, Presence, SHARDS, Store, Stored, Table, Version, Write,
+};
 
 /// Which server, and whose keys on it.
 #[derive(Clone)]
@@ -40,6 +44,7 @@ pub struct RedisConfig {
 pub struct Redis {
     link: Link,
     keys: Keys,
+    shards: Shards,
 }
 
 /// What the server says of its durability; `None` is what it does not tell.
@@ -69,7 +74,10 @@ impl Durability {
 impl Redis {
     /// Connects, and loads the functions into the server.
     pub async fn connect(config: RedisConfig) -> Result<Self, Error> {
-        Ok(Self { keys: Keys::new(&config.fleet)?, link: Link::connect(&config).await? })
+        let keys = Keys::new(&config.fleet)?;
+        let redis = Self { keys, link: Link::connect(&config).await?, shards: Shards::unknown() };
+        redis.look(0..SHARDS).await?;
+        Ok(redis)
     }
 
     /// How durable the server says its data is.
@@ -90,17 +98,20 @@ impl Redis {
     }
 
     fn write(&self, write: &Write) -> Cmd {
-        let version = write.expected.next();
+        let version = write.version;
         let events =
             if write.events.is_empty() { Vec::new() } else { layout::join(version, &write.events) };
         let (table, shard) = (write.key.table, write.key.shard());
+        let known = self.shards.of(shard);
         let mut call = cmd("FCALL");
-        call.arg("muster_v2_write").arg(2);
+        call.arg("muster_v3_write").arg(3);
         call.arg(self.keys.values(table, shard)).arg(self.keys.outbox(table, shard));
+        call.arg(self.keys.generation(shard));
         call.arg(&write.key.id[..])
             .arg(&layout::version(write.expected)[..])
             .arg(layout::join(version, &write.value))
             .arg(events);
+        call.arg(known.generation.0).arg(known.writes);
         call
     }
 
@@ -169,12 +180,28 @@ impl Store for Redis {
             return Ok(Vec::new());
         }
         let calls: Vec<Cmd> = writes.iter().map(|write| self.write(write)).collect();
-        let written = self.link.call(&calls).await?;
-        let outcome = |(write, written): (&Write, bool)| match written {
-            true => Outcome::Written(write.expected.next()),
-            false => Outcome::Conflict,
-        };
-        Ok(writes.iter().zip(written).map(outcome).collect())
+        let generations = self.shards.generations();
+        let answers: Vec<i64> = self.link.call(&calls).await?;
+        let (mut outcomes, mut lost) = (Vec::with_capacity(writes.len()), BTreeSet::new());
+        for (write, answer) in writes.iter().zip(answers) {
+            let shard = write.key.shard();
+            outcomes.push(match u64::try_from(answer) {
+                Ok(0) => Outcome::Conflict,
+                Ok(writes) => {
+                    let generation = generations[usize::from(shard)];
+                    self.shards.heard(shard, Shard { generation, writes });
+                    Outcome::Written(write.version)
+                }
+                Err(_) => {
+                    lost.insert(shard);
+                    Outcome::Conflict
+                }
+            });
+        }
+        if !lost.is_empty() {
+            self.look(lost.into_iter()).await?;
+        }
+        Ok(outcomes)
     }
 
     async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error> {
@@ -184,13 +211,13 @@ impl Store for Redis {
         let call = |(key, version): &(Key, Version)| {
             let mut call = cmd("FCALL");
             let (table, shard) = (key.table, key.shard());
-            call.arg("muster_v2_settle").arg(2);
+            call.arg("muster_v3_settle").arg(2);
             call.arg(self.keys.values(table, shard)).arg(self.keys.outbox(table, shard));
             call.arg(&key.id[..]).arg(&layout::version(*version)[..]);
             call
         };
         let calls: Vec<Cmd> = settled.iter().map(call).collect();
-        self.link.call(&calls).await.map(drop)
+        self.link.call::<i64>(&calls).await.map(drop)
     }
 
     async fn unsettled(&self, table: Table, shard: u8) -> Result<Vec<(Key, Version)>, Error> {
@@ -312,7 +339,12 @@ impl Store for Redis {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("SET").arg(self.keys.probe()).arg(1);
         pipeline.arg("EX").arg(60).ignore();
-        self.link.ask(&pipeline).await
+        self.link.ask::<()>(&pipeline).await?;
+        self.look(0..SHARDS).await
+    }
+
+    fn generations(&self) -> Generations {
+        self.shards.generations()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 22;
+const FIELDS: u32 = 23;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -74,6 +74,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         token_name: record.token_name,
         labels: record.labels,
         labels_version: record.labels_version,
+        generation: record.generation,
         first_seen_unix_ms: record.first_seen.0,
         last_seen_unix_ms: record.last_seen.0,
     }
@@ -134,6 +135,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         token_name: message.token_name,
         labels: message.labels,
         labels_version: message.labels_version,
+        generation: message.generation,
         first_seen: Timestamp(message.first_seen_unix_ms),
         last_seen: Timestamp(message.last_seen_unix_ms),
     })
@@ -271,6 +273,7 @@ mod tests {
                 token_name: "collectors".to_owned(),
                 labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
                 labels_version: epoch,
+                generation: seen.1,
                 first_seen: Timestamp(seen.0),
                 last_seen: Timestamp(seen.1),
             }

@@ -21,12 +21,7 @@ pub(crate) fn agent(number: u64) -> Key {
 
 /// A write without events.
 pub(crate) fn write(key: &Key, expected: u64, value: impl Into<Bytes>) -> Write {
-    Write {
-        key: key.clone(),
-        expected: Version(expected),
-        value: value.into(),
-        events: Bytes::new(),
-    }
+    Write::next(key.clone(), Version(expected), value.into())
 }
 
 /// A write with events.

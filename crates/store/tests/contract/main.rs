@@ -11,6 +11,7 @@ mod bodies;
 mod counts;
 mod deletes;
 mod fixture;
+mod generations;
 mod locked;
 mod outbox;
 mod presence;
@@ -64,6 +65,8 @@ fn cases() -> Vec<(&'static str, Case)> {
         deletes::a_deletion_that_is_told_stays_until_it_is_settled,
         deletes::what_comes_back_before_that_goes_on_counting,
         deletes::presence_goes_holder_by_holder,
+        generations::every_shard_has_an_age_that_stays,
+        generations::a_key_begins_where_its_writer_says,
         counts::writes_and_commands_are_counted,
     ]
 }

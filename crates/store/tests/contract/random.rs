@@ -78,10 +78,8 @@ async fn apply(store: &dyn Store, operation: &Operation, base: u64) -> Vec<store
     match operation {
         Operation::Commit(writes) => {
             let write = |(number, expected, value, events): &(u64, u64, Bytes, Bytes)| Write {
-                key: agent(base + number),
-                expected: Version(*expected),
-                value: value.clone(),
                 events: events.clone(),
+                ..Write::next(agent(base + number), Version(*expected), value.clone())
             };
             return store.commit(writes.iter().map(write).collect()).await.unwrap();
         }

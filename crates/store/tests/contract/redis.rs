@@ -26,6 +26,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_killed_server_is_unavailable_soon_and_back_after_its_restart,
         a_stalled_server_is_unavailable_soon,
         flushed_functions_come_back,
+        an_emptied_server_is_noticed_by_all_and_begins_anew_once,
+        a_server_that_was_set_back_takes_no_write_for_what_it_forgot,
         large_versions_keep_every_bit,
         fleets_do_not_mix,
         the_server_tells_how_durable_it_is,
@@ -130,6 +132,51 @@ async fn flushed_functions_come_back(server: Server) {
     tell_server(&server, &[b"FLUSHALL"]).await;
     assert_eq!(get(&store, &agent(1)).await, None);
     assert_eq!(commit(&store, write(&agent(1), 1, "x")).await, Outcome::Conflict);
+}
+
+async fn an_emptied_server_is_noticed_by_all_and_begins_anew_once(server: Server) {
+    let (one, two) = (connect(&server).await, connect(&server).await);
+    commit(&one, write(&agent(1), 0, "value")).await;
+    let before = one.generations();
+    assert_eq!(two.generations(), before);
+    tell_server(&server, &[b"FLUSHALL"]).await;
+    // Also a write that finds nothing, as it expects: somebody has to hear of the loss first.
+    assert_eq!(commit(&one, write(&agent(2), 0, "new")).await, Outcome::Conflict);
+    let shard = usize::from(agent(2).shard());
+    let now = one.generations()[shard];
+    assert!(now > before[shard]);
+    assert_eq!(commit(&one, write(&agent(2), 0, "new")).await, Outcome::Written(Version(1)));
+    // Whoever does not write finds out as well, and finds the same.
+    one.ready().await.unwrap();
+    two.ready().await.unwrap();
+    assert_eq!(one.generations(), two.generations());
+    assert_eq!(two.generations()[shard], now);
+    assert!(two.generations().iter().zip(before).all(|(after, before)| *after > before));
+}
+
+async fn a_server_that_was_set_back_takes_no_write_for_what_it_forgot(server: Server) {
+    let (store, idle) = (connect(&server).await, connect(&server).await);
+    let (key, shard) = (agent(1), agent(1).shard());
+    commit(&store, write(&key, 0, "one")).await;
+    let hashes = ["agents", "generation"].map(|name| format!("{{test:{shard:02}}}:v1:{name}"));
+    let mut copies = Vec::new();
+    for hash in &hashes {
+        copies.push(tell_server(&server, &[b"DUMP", hash.as_bytes()]).await);
+    }
+    commit(&store, write(&key, 1, "two")).await;
+    for (hash, copy) in hashes.iter().zip(copies) {
+        let Value::BulkString(copy) = copy else { panic!("{copy:?}") };
+        tell_server(&server, &[b"RESTORE", hash.as_bytes(), b"0", &copy, b"REPLACE"]).await;
+    }
+    let before = store.generations()[usize::from(shard)];
+    // By its version it would fit.
+    assert_eq!(commit(&store, write(&key, 1, "other")).await, Outcome::Conflict);
+    let now = store.generations()[usize::from(shard)];
+    assert!(now > before);
+    assert_eq!(get(&store, &key).await, Some(stored(1, "one")));
+    assert_eq!(commit(&store, write(&key, 1, "other")).await, Outcome::Written(Version(2)));
+    assert_eq!(commit(&idle, write(&key, 2, "idle")).await, Outcome::Conflict);
+    assert_eq!(idle.generations()[usize::from(shard)], now);
 }
 
 async fn large_versions_keep_every_bit(server: Server) {

@@ -1,0 +1,197 @@
+//! Making sure again. After this gateway or the bus was silent, workers are asked whether its
+//! sessions are still its own; agents of which something is not stored, or is stored no more, are
+//! asked for their full state. A few at a time, so that an outage does not end in a storm.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bus::v1::resume::Session as Claimed;
+use bus::v1::resume_reply::Outcome;
+use bus::v1::{Generation, Resume};
+use bus::{Inbox, Subject};
+use opamp::InstanceUid;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::connection::Connection;
+use crate::reply;
+use crate::session::{Held, Session, Standing};
+use crate::shared::Shared;
+use crate::ws::Frame;
+
+/// Sessions in one question to a worker: one read and at most one write of the store.
+const RESUME_MAX: usize = 256;
+
+/// What is not sure.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    /// There may be sessions that are not sure.
+    any: AtomicBool,
+    /// A report failed since a worker last said that it can store.
+    unstored: AtomicBool,
+    /// The newest generation of the records that was heard of; 0 before the first.
+    generation: AtomicU64,
+}
+
+/// Sessions found in one walk.
+#[derive(Default)]
+struct Found {
+    /// To be asked about.
+    doubted: Vec<(Arc<Connection>, InstanceUid, Claimed)>,
+    /// Agents to be asked.
+    dirty: Vec<(Arc<Connection>, InstanceUid)>,
+    /// Agents that were asked lately.
+    asked: usize,
+}
+
+impl Doubts {
+    /// Something an agent said could not be stored.
+    pub(crate) fn something_is_missing(&self) {
+        self.unstored.store(true, Ordering::Relaxed);
+        self.any.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Looks after sessions that are not sure, for ever.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut ticks = interval(shared.limits.doubt_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = shared.uptime_ms();
+    loop {
+        ticks.tick().await;
+        let now = shared.bus_heard_ms();
+        let silence = u128::from(now.saturating_sub(heard));
+        heard = heard.max(now);
+        // Whether it slept or the bus was away: others may have given its sessions up.
+        if silence >= shared.limits.silence_max.as_millis() {
+            tracing::warn!(silence_ms = silence, "was not heard: makes sure of its sessions");
+            shared.connections.each(|connection| connection.each_session(Session::doubt)).await;
+            shared.doubts.any.store(true, Ordering::Relaxed);
+        }
+        if shared.doubts.any.swap(false, Ordering::Relaxed) && !make_sure(&shared).await {
+            shared.doubts.any.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Hears how old the records are, for ever. Another age than before means that some were lost.
+pub(crate) async fn listen(shared: Arc<Shared>, mut inbox: Inbox<Generation>) {
+    while let Some(received) = inbox.next().await {
+        let now = received.body.generation;
+        let before = shared.doubts.generation.fetch_max(now, Ordering::Relaxed);
+        if before == 0 || now <= before {
+            continue;
+        }
+        tracing::warn!(generation = now, "records were lost: agents report again");
+        metrics::counter!("muster_gateway_generations_total").increment(1);
+        shared.connections.each(|connection| connection.each_session(Session::soil)).await;
+        shared.doubts.something_is_missing();
+    }
+}
+
+/// One round. True once there is nothing to make sure of any more.
+async fn make_sure(shared: &Shared) -> bool {
+    let found = walk(shared).await;
+    let resumed = resume(shared, &found.doubted).await;
+    let may_ask = found.dirty.is_empty() || can_store(shared).await;
+    if may_ask {
+        let room = shared.limits.asked_max.saturating_sub(found.asked);
+        found.dirty.iter().take(room).for_each(|(connection, uid)| ask(shared, connection, *uid));
+    }
+    resumed && found.dirty.is_empty() && found.asked == 0
+}
+
+async fn walk(shared: &Shared) -> Found {
+    let (mut found, now) = (Found::default(), shared.uptime_ms());
+    let patience = shared.limits.ask_patience.as_millis();
+    shared
+        .connections
+        .each_shared(|connection| {
+            connection.each_session(|session| match session.standing() {
+                Standing::Sure => {}
+                Standing::Doubted if found.doubted.len() < RESUME_MAX => {
+                    found.doubted.push((connection.clone(), session.uid, claimed(session)));
+                }
+                Standing::Doubted => {}
+                Standing::Dirty { asked: 1.., at } if u128::from(now - at) < patience => {
+                    found.asked += 1;
+                }
+                Standing::Dirty { .. } if found.dirty.len() < shared.limits.asked_max => {
+                    found.dirty.push((connection.clone(), session.uid));
+                }
+                Standing::Dirty { .. } => {}
+            });
+        })
+        .await;
+    found
+}
+
+fn claimed(session: &Session) -> Claimed {
+    let name = session.name();
+    Claimed {
+        session_id: name.session.0.to_vec().into(),
+        instance_uid: session.uid.as_bytes().to_vec().into(),
+        epoch: name.epoch,
+        answered_sequence_num: name.answered,
+    }
+}
+
+/// Asks a worker about sessions. False if there may be more to ask.
+async fn resume(shared: &Shared, doubted: &[(Arc<Connection>, InstanceUid, Claimed)]) -> bool {
+    if doubted.is_empty() {
+        return true;
+    }
+    let sessions = doubted.iter().map(|(_, _, session)| session.clone()).collect();
+    let Some(outcomes) = ask_worker(shared, sessions).await else {
+        return false;
+    };
+    for ((connection, uid, session), outcome) in doubted.iter().zip(outcomes) {
+        let held = match Outcome::try_from(outcome) {
+            Ok(Outcome::Held) => Held::Yes,
+            Ok(Outcome::FullStateWanted) => Held::ButLacking,
+            Ok(Outcome::Stale) => Held::No,
+            Ok(Outcome::Unspecified) | Err(_) => continue,
+        };
+        if held == Held::No {
+            shared.index.release(uid, session.epoch);
+        }
+        let fresh = shared.new_session_id();
+        connection.with(uid, |found| found.resumed(session.epoch, held, fresh));
+    }
+    false
+}
+
+/// Whether what agents would say now could be stored.
+async fn can_store(shared: &Shared) -> bool {
+    if !shared.doubts.unstored.load(Ordering::Relaxed) {
+        return true;
+    }
+    let answered = ask_worker(shared, Vec::new()).await.is_some();
+    if answered {
+        shared.doubts.unstored.store(false, Ordering::Relaxed);
+    }
+    answered
+}
+
+async fn ask_worker(shared: &Shared, sessions: Vec<Claimed>) -> Option<Vec<i32>> {
+    let resume = Resume { gateway_id: shared.id.to_string(), sessions };
+    match shared.bus.request(&Subject::Resume, &resume, shared.limits.report_timeout).await {
+        Ok(answer) => {
+            shared.heard_bus();
+            Some(answer.outcomes)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "no worker to make sure with");
+            None
+        }
+    }
+}
+
+fn ask(shared: &Shared, connection: &Connection, uid: InstanceUid) {
+    let (now, times) = (shared.uptime_ms(), shared.limits.asks_max);
+    if connection.with(&uid, |session| session.asks(now, times)).unwrap_or(false) {
+        metrics::counter!("muster_gateway_full_state_asked_total").increment(1);
+        let frame = Frame::message(reply::full_state_wanted(&uid));
+        // One that does not take it is asked again, or is about to be cut.
+        let _ = connection.send(frame, shared.limits.outbox_bytes_max);
+    }
+}
