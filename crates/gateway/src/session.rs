@@ -38,8 +38,8 @@ pub(crate) enum Standing {
     Sure,
     /// The gateway was silent for so long that the agent may have been taken from it.
     Doubted,
-    /// Something the agent said is not stored, or is stored no more: it is to report its full state.
-    /// Until then its heartbeats are answered and teach nobody anything.
+    /// Something the agent said is not stored, or is stored no more: it is to report its full
+    /// state. Until then its heartbeats are answered and teach nobody anything.
     Dirty {
         /// How often it was asked, and when last, in milliseconds of the process's life.
         asked: u32,
