@@ -12,11 +12,12 @@ use model::Timestamp;
 use opamp::InstanceUid;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::leader::Leads;
 use crate::ledger::Ledger;
 use crate::view::View;
 use crate::{Error, Limits};
 
-/// Looks through the fleet now and then. Several controls may: what one did, another finds done.
+/// Looks through the fleet now and then, if its control leads.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper {
     pub(crate) limits: Limits,
@@ -25,6 +26,7 @@ pub(crate) struct Keeper {
     pub(crate) view: Arc<View>,
     pub(crate) ledger: Ledger,
     pub(crate) bus: Client,
+    pub(crate) leads: Leads,
 }
 
 impl Keeper {
@@ -34,7 +36,7 @@ impl Keeper {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            if !self.view.ready() {
+            if !self.leads.now() || !self.view.ready() {
                 continue;
             }
             if let Err(error) = self.forget_silent().await {

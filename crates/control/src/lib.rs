@@ -13,15 +13,18 @@
 mod actor;
 mod api;
 mod backoff;
+mod balance;
 mod error;
 #[cfg(test)]
 mod golden;
 mod governor;
 mod incoming;
 mod keeper;
+mod leader;
 mod ledger;
 mod limits;
 mod processes;
+mod reaper;
 mod reconcile;
 mod server;
 mod status;

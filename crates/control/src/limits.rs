@@ -9,6 +9,14 @@ pub struct Limits {
     pub store_timeout: Duration,
     /// A gateway not heard for this long is taken for dead: ten of its signs of life.
     pub gateway_lease_ms: u64,
+    /// How long a lease of one control lasts that is not renewed.
+    pub lease_ms: u64,
+    /// How often the lease is renewed, or looked at by others.
+    pub lease_interval: Duration,
+    /// How often silent gateways are looked for.
+    pub reap_interval: Duration,
+    /// How often it is looked at how gateways are filled.
+    pub balance_interval: Duration,
     /// How long a silent gateway is remembered, so that old records do not revive it.
     pub gateway_memory_ms: u64,
     /// An agent that polls is taken for gone after three polls at the default interval.
@@ -112,6 +120,10 @@ impl Default for Limits {
         Self {
             store_timeout: Duration::from_millis(1500),
             gateway_lease_ms: 10_000,
+            lease_ms: 9_000,
+            lease_interval: Duration::from_secs(2),
+            reap_interval: Duration::from_secs(2),
+            balance_interval: Duration::from_secs(10),
             gateway_memory_ms: 30 * 24 * 3_600_000,
             poll_lease_ms: 90_000,
             page_default: 100,

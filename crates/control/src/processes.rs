@@ -1,5 +1,6 @@
 //! Which processes and gateways there are, as they say themselves. For people to look at: whether
-//! an agent can be reached is the view's to say, and nothing is decided by what is in here.
+//! an agent can be reached is the view's to say. Only how evenly gateways are filled is decided by
+//! what is in here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,6 +105,17 @@ impl Processes {
         let id = presence.gateway_id.clone();
         state.gateways.insert(id, Heard { said: presence.sessions, at, alive: true });
         self.forget(&mut state.gateways, at);
+    }
+
+    /// Sessions of the gateways that serve and mean to go on.
+    pub(crate) fn serving(&self) -> BTreeMap<String, u64> {
+        let known = self.known();
+        let stays = |gateway: &str| {
+            let process = known.process_of(gateway);
+            process.is_some_and(|process| !process.draining)
+        };
+        let alive = known.gateways.iter().filter(|(id, heard)| heard.alive && stays(id));
+        alive.map(|(id, heard)| (id.clone(), heard.said)).collect()
     }
 
     /// Everything that is remembered.

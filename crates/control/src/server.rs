@@ -20,10 +20,13 @@ use trust::Door;
 
 use crate::actor::Doorkeeper;
 use crate::api::Api;
+use crate::balance::Balancer;
 use crate::governor::Governor;
 use crate::keeper::Keeper;
+use crate::leader::{Leader, Leads};
 use crate::ledger::Ledger;
 use crate::processes::Processes;
+use crate::reaper::Reaper;
 use crate::reconcile::{Decided, Reconciler};
 use crate::v1::agents_server::AgentsServer;
 use crate::v1::assignments_server::AssignmentsServer;
@@ -36,10 +39,14 @@ use crate::{Error, Limits, incoming, v1};
 /// How control is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    /// Its name, unique among the living: one of them at a time keeps house.
+    pub name: String,
     /// What it allows itself and operators.
     pub limits: Limits,
     /// How long an agent may be away before it is forgotten; for ever without it.
     pub forget_after: Option<Duration>,
+    /// Connections that a gateway with more than its share gives away in a second; 0 for none.
+    pub shed_per_second: u32,
     /// How operators come in, and who they must be.
     pub door: Door,
 }
@@ -48,7 +55,9 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Control {
     limits: Limits,
+    name: String,
     forget_after: Option<Duration>,
+    shed_per_second: u32,
     door: Door,
     view: Arc<View>,
     processes: Arc<Processes>,
@@ -67,13 +76,15 @@ impl Control {
         ledger: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let Config { limits, forget_after, door } = config;
+        let Config { name, limits, forget_after, shed_per_second, door } = config;
         let view = Arc::new(View::new(limits, clock.clone()));
         let processes = Arc::new(Processes::new(limits, clock.clone()));
         let ledger = Ledger { limits, store: ledger, clock };
         Self {
             limits,
+            name,
             forget_after,
+            shed_per_second,
             door,
             view,
             processes,
@@ -164,13 +175,6 @@ impl Control {
             bus: bus.clone(),
             decided: decided.clone(),
         };
-        let keeper = Keeper {
-            limits,
-            forget_after: self.forget_after,
-            view: view.clone(),
-            ledger: ledger.clone(),
-            bus: bus.clone(),
-        };
         let listen = self.processes.clone().listen(bus.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(listen));
         let reconciler = Reconciler { limits, view: view.clone(), ledger, bus, rebuilt, decided };
@@ -178,8 +182,41 @@ impl Control {
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
         tasks.spawn(report_health(reporter, view, stop.clone()));
+        self.lead(tasks, stop);
+    }
+
+    /// Starts what one control at a time does.
+    fn lead(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
+        let leads = Leads::default();
+        let leader = Leader {
+            limits,
+            name: self.name.clone(),
+            records: self.records.clone(),
+            clock: self.ledger.clock.clone(),
+            leads: leads.clone(),
+        };
+        let keeper = Keeper {
+            limits,
+            forget_after: self.forget_after,
+            view: view.clone(),
+            ledger: self.ledger.clone(),
+            bus: bus.clone(),
+            leads: leads.clone(),
+        };
+        let reaper = Reaper { limits, view, bus: bus.clone(), leads: leads.clone() };
+        let balancer = Balancer {
+            limits,
+            shed_per_second: self.shed_per_second,
+            processes: self.processes.clone(),
+            bus,
+            leads,
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(leader.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(reaper.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(balancer.run()));
     }
 
     fn router(&self, api: Api) -> Result<Router, Error> {

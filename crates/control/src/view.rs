@@ -190,6 +190,28 @@ impl View {
         (found.map(|(uid, entry)| (*uid, entry.version)).collect(), since)
     }
 
+    /// Gateways that were not heard for a lease, with the sessions that records say they hold.
+    pub(crate) fn silent_gateways(&self) -> BTreeMap<GatewayId, Vec<(InstanceUid, u64)>> {
+        let (state, now) = (self.read(), self.clock.now());
+        let mut silent: BTreeMap<GatewayId, Vec<_>> = state
+            .gateways
+            .iter()
+            .filter(|(_, heard)| now.millis_since(**heard) > self.limits.gateway_lease_ms)
+            .map(|(gateway, _)| (gateway.clone(), Vec::new()))
+            .collect();
+        if silent.is_empty() {
+            return silent;
+        }
+        for (uid, entry) in &state.agents {
+            let gateway = entry.summary.gateway.as_ref();
+            if let Some(sessions) = gateway.and_then(|gateway| silent.get_mut(gateway)) {
+                sessions.push((*uid, entry.summary.epoch));
+            }
+        }
+        silent.retain(|_, sessions| !sessions.is_empty());
+        silent
+    }
+
     /// Agents whose record has other labels than these.
     pub(crate) fn labelled_otherwise(
         &self,

@@ -163,6 +163,10 @@ pub(crate) struct Layer {
     /// [default: 30d]
     #[arg(long, value_name = "TIME", env = "MUSTER_FORGET_AFTER")]
     pub(crate) forget_after: Option<String>,
+    /// Connections a second that a gateway with more than its share gives away, so that new ones
+    /// fill; 0 for none [default: 25]
+    #[arg(long, value_name = "NUMBER", env = "MUSTER_SHED_PER_SECOND")]
+    pub(crate) shed_per_second: Option<u32>,
     /// How logs are written [default: text]
     #[arg(long, value_enum, env = "MUSTER_LOG")]
     pub(crate) log: Option<LogFormat>,
@@ -268,6 +272,7 @@ impl Layer {
             fleet: self.fleet.or(below.fleet),
             gateway_id: self.gateway_id.or(below.gateway_id),
             forget_after: self.forget_after.or(below.forget_after),
+            shed_per_second: self.shed_per_second.or(below.shed_per_second),
             log: self.log.or(below.log),
             log_level: self.log_level.or(below.log_level),
             otlp_endpoint: self.otlp_endpoint.or(below.otlp_endpoint),

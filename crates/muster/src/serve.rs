@@ -92,8 +92,9 @@ impl Server {
         let backends = backends::open(&settings, &process, &seams).await?;
         let draining = CancellationToken::new();
         let mut stages = roles::Stages::default();
+        let roles = listeners.roles;
         let probes =
-            roles::start(&settings, &seams, &backends, listeners.roles, &doors, &mut stages)?;
+            roles::start(&settings, &process, &seams, &backends, roles, &doors, &mut stages)?;
         let readiness = Arc::new(ops::Readiness::new(probes, draining.clone()));
         let beacon = Beacon {
             bus: backends.bus.clone(),

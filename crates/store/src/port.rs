@@ -91,11 +91,14 @@ pub enum Table {
     Intent,
     /// Operators' labels by instance uid.
     Labels,
+    /// Who does what one process at a time should do, by name.
+    Leases,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 4] = [Table::Agents, Table::Configs, Table::Intent, Table::Labels];
+    pub const ALL: [Table; 5] =
+        [Table::Agents, Table::Configs, Table::Intent, Table::Labels, Table::Leases];
 
     /// Its name in keys. Stored: never changed.
     pub const fn name(self) -> &'static str {
@@ -104,6 +107,7 @@ impl Table {
             Self::Configs => "configs",
             Self::Intent => "intent",
             Self::Labels => "labels",
+            Self::Leases => "leases",
         }
     }
 }
@@ -136,6 +140,11 @@ impl Key {
     /// The key of the assignments.
     pub fn intent() -> Self {
         Self { table: Table::Intent, id: Bytes::from_static(b"assignments") }
+    }
+
+    /// The key of a lease.
+    pub fn lease(name: &str) -> Self {
+        Self { table: Table::Leases, id: Bytes::copy_from_slice(name.as_bytes()) }
     }
 
     /// The shard it lies in: FNV-1a over the id. Stored: never changed.

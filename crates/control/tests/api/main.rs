@@ -8,6 +8,7 @@ mod fleet;
 mod intent;
 mod life;
 mod lists;
+mod reaper;
 mod rig;
 mod status;
 mod trust;

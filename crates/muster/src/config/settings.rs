@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) gateway_id: Option<String>,
     /// How long agents may be away; `None` is for ever.
     pub(crate) forget_after: Option<Duration>,
+    /// Connections a second that a gateway with more than its share gives away.
+    pub(crate) shed_per_second: u32,
     pub(crate) log: LogFormat,
     pub(crate) log_level: String,
     pub(crate) otlp_endpoint: Option<String>,
@@ -75,6 +77,7 @@ impl Settings {
             allow_evicting_ledger: layer.allow_evicting_ledger.unwrap_or(false),
             fleet: layer.fleet.unwrap_or_else(|| "muster".to_owned()),
             gateway_id: layer.gateway_id.filter(|id| !id.is_empty()),
+            shed_per_second: layer.shed_per_second.unwrap_or(25),
             forget_after: forget_after(layer.forget_after.as_deref().unwrap_or("30d"))?,
             log: layer.log.unwrap_or(LogFormat::Text),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),

@@ -24,6 +24,7 @@ pub(super) struct Stages {
 /// Starts them and returns how to ask whether they are ready.
 pub(super) fn start(
     settings: &Settings,
+    process: &str,
     seams: &Seams,
     backends: &Backends,
     listeners: RoleListeners,
@@ -38,7 +39,10 @@ pub(super) fn start(
     if let Some(listener) = listeners.control {
         let stores = backends.stores()?;
         let (forget_after, door) = (settings.forget_after, doors.control.clone());
-        let mut config = control::Config { forget_after, door, ..Default::default() };
+        let shed_per_second = settings.shed_per_second;
+        let name = process.to_owned();
+        let mut config =
+            control::Config { name, forget_after, shed_per_second, door, ..Default::default() };
         settings.protocol.apply_to_control(&mut config.limits);
         let control = Arc::new(control::Control::new(
             config,

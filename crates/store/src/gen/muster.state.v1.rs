@@ -276,6 +276,16 @@ pub mod assignments {
         }
     }
 }
+/// Who does something that one process at a time should do. Table `leases`, key its name. It is
+/// renewed by being written: whoever sees one version of it for too long may take it over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lease {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// Name of the process that holds it.
+    #[prost(string, tag = "2")]
+    pub holder: ::prost::alloc::string::String,
+}
 /// Labels that operators gave to an agent. Table `labels`, key instance_uid. Its version orders
 /// them; the agent's record has a copy.
 #[derive(Clone, PartialEq, ::prost::Message)]

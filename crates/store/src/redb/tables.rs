@@ -42,6 +42,7 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Configs => "configs.outbox",
         Table::Intent => "intent.outbox",
         Table::Labels => "labels.outbox",
+        Table::Leases => "leases.outbox",
     })
 }
 

@@ -15,7 +15,7 @@ use opamp::v1::*;
 use services::Golden;
 
 use crate::tables::labels::AgentLabels;
-use crate::tables::{Loaded, agents, configs, intent, labels};
+use crate::tables::{Loaded, agents, configs, intent, labels, leases};
 use crate::{Error, Key, Presence, Version, layout};
 
 const UID: InstanceUid = InstanceUid::from_bytes([7; 16]);
@@ -63,6 +63,13 @@ fn golden_values_are_read_for_ever() {
         |_| agent_labels(),
         labels::encode,
         |bytes| labels::decode(&Key::labels(&UID), bytes),
+    );
+    table(
+        &mut files,
+        ("lease", 1),
+        |_| "muster-1".to_owned(),
+        |holder, unknown| leases::encode(holder, unknown),
+        |bytes| leases::decode(&Key::lease("control"), bytes),
     );
 
     let presence = Presence {

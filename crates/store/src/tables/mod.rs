@@ -15,6 +15,7 @@ pub mod configs;
 mod golden;
 pub mod intent;
 pub mod labels;
+pub mod leases;
 
 /// A value as it was read.
 #[derive(Debug, Clone, PartialEq)]
