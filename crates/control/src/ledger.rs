@@ -254,12 +254,22 @@ impl Ledger {
         expected: Version,
         value: Bytes,
     ) -> Result<Option<Version>, Error> {
-        let write = Write::next(key, expected, value);
+        let write = self.next(key, expected, value);
         let outcome = self.within(self.store.commit(vec![write])).await?.pop();
         Ok(match outcome {
             Some(Outcome::Written(version)) => Some(version),
             Some(Outcome::Conflict) | None => None,
         })
+    }
+
+    /// The next write of a value. What was never there begins at the time of day: a ledger that was
+    /// lost must not count up to numbers that agents have seen before.
+    fn next(&self, key: Key, expected: Version, value: Bytes) -> Write {
+        let version = match expected {
+            Version::ABSENT => Version(self.clock.now().0.max(1)),
+            known => known.next(),
+        };
+        Write { version, ..Write::next(key, expected, value) }
     }
 
     async fn within<T>(

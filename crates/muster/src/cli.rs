@@ -3,6 +3,7 @@
 
 mod agents;
 mod assignments;
+mod backup;
 mod call;
 mod completion;
 mod config_check;
@@ -17,6 +18,7 @@ mod json;
 mod names;
 mod offers;
 mod output;
+mod restore;
 mod status;
 mod target;
 mod time;
@@ -78,6 +80,23 @@ enum Command {
     Status(status::Args),
     /// See the gateways that agents connect to
     Gateways(gateways::Args),
+    /// Copy configs, assignments and labels into one file
+    ///
+    /// Everything that operators decided: configs with all their revisions and files, assignments
+    /// and how far they are, the hold, labels. What agents reported is not in it: they report it
+    /// again. A Redis ledger is read while its servers run; a data directory belongs to its server
+    /// while that runs. The file is read back and checked before it takes its name. Configs may
+    /// hold secrets, so only its owner may read it.
+    #[command(after_help = help::BACKUP)]
+    Backup(backup::Args),
+    /// Put a backup back, after the ledger was lost
+    ///
+    /// The file is checked from end to end first: a damaged one changes nothing. The decision is
+    /// given a number above all that agents know of, so that they take what is decided afterwards
+    /// for newer. If agents know of newer decisions than the backup does, offers are put on hold:
+    /// look at what would change, then `muster resume`. What was written is compared with the file.
+    #[command(after_help = help::RESTORE)]
+    Restore(restore::Args),
     /// Keep servers under names
     ///
     /// A context holds what the connection flags would say: server, token file, certificates. The
@@ -123,6 +142,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Assign(args) => assignments::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Gateways(args) => gateways::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Restore(args) => restore::run(args).await,
         Command::Context(args) => context::run(args),
         Command::Completion(args) => completion::run(&args),
         Command::Hold(args) => offers::hold(args).await,

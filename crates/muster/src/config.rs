@@ -6,6 +6,7 @@ mod doors;
 mod explain;
 mod protocol;
 mod settings;
+mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub(crate) use access::Access;
 pub(crate) use doors::{Doors, Opened};
 pub(crate) use explain::{Explained, Row, explain};
 pub(crate) use settings::Settings;
+pub(crate) use stores::{StoreArgs, StoreSettings};
 
 use crate::exit::Failure;
 

@@ -3,7 +3,8 @@
 //! ```text
 //!   main ──► cli (gRPC client of control) ──► exit code
 //!        └─► serve ──► bus + stores ──► fleet-state, control, gateway ──► ops
-//!        └─► demo  ──► serve + agents
+//!        ├─► demo  ──► serve + agents
+//!        └─► backup, restore ──► stores
 //! ```
 //!
 //! Only here: the environment, the wall clock, the machine's randomness, signals, the choice of
@@ -16,6 +17,7 @@ mod exit;
 mod limits;
 mod ops;
 mod serve;
+mod stores;
 mod telemetry;
 
 use std::process::ExitCode;

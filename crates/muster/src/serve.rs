@@ -1,7 +1,7 @@
 //! The life of a server process: bind, connect, start the roles, wait, drain, end. What the
 //! roles do is their own business.
 
-mod backends;
+pub(crate) mod backends;
 mod beacon;
 mod durability;
 mod listen;

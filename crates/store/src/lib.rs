@@ -3,6 +3,7 @@
 //! The only transaction is compare-and-set on one key. Records and ledger are both stores; a
 //! cluster keeps them apart. What may not enter: what a record means, and any bus.
 
+pub mod backup;
 mod counted;
 mod error;
 mod layout;

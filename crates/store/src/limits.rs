@@ -42,3 +42,6 @@ pub(crate) const RECONNECT_DELAY: (Duration, Duration) =
 pub(crate) const POOL_MAX: usize = 2;
 /// Redis: entries asked for per page of a scan. Redis promises no bound in bytes, so fewer.
 pub(crate) const HSCAN_COUNT: usize = 128;
+
+/// Bytes of one part of a backup: the largest config there may be, and what is around it.
+pub(crate) const BACKUP_PART_MAX: usize = 72 << 20;

@@ -97,7 +97,7 @@ impl Ledger {
         }
         let labels = AgentLabels { labels, updated: self.clock.now() };
         let value = tables::labels::encode(&labels, &unknown);
-        Ok(Some(Write::next(key, expected, value)))
+        Ok(Some(self.next(key, expected, value)))
     }
 
     /// Forgets the labels of agents that are gone. Whoever labels one meanwhile keeps them.

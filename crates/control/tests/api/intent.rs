@@ -75,7 +75,20 @@ async fn a_decision_is_announced() {
     rig.configs.apply_config(apply("c", "a: 1")).await.unwrap();
     rig.assignments.set_assignment(set("all", "", "c", 0)).await.unwrap();
     let heard = timeout(PATIENCE, told.next()).await.unwrap().unwrap();
-    assert_eq!(heard.body.decision, 1);
+    assert_eq!(heard.body.decision, rig.decision().await);
+}
+
+/// As many decisions as the ledger that was lost may have had, and more.
+#[tokio::test]
+async fn an_empty_ledger_counts_on_from_any_that_was_lost() {
+    let mut rig = Rig::new().await;
+    rig.configs.apply_config(apply("c", "a: 1")).await.unwrap();
+    rig.assignments.set_assignment(set("all", "", "c", 0)).await.unwrap();
+    let lost = rig.decision().await;
+    rig.ledger.inner.lose(store::Generation(9));
+    rig.configs.apply_config(apply("c", "a: 1")).await.unwrap();
+    rig.assignments.set_assignment(set("all", "", "c", 0)).await.unwrap();
+    assert!(rig.decision().await > lost, "agents would take it for older");
 }
 
 #[tokio::test]
@@ -94,7 +107,7 @@ async fn a_decision_made_while_no_worker_lives_is_not_forgotten() {
     rig.configs.apply_config(apply("c", "a: 1")).await.unwrap();
     rig.assignments.set_assignment(set("all", "", "c", 0)).await.unwrap();
     let mut worker = worker(&rig).await;
-    assert_eq!(asked(&mut worker, 0).await.decision, 1);
+    assert_eq!(asked(&mut worker, 0).await.decision, rig.decision().await);
 }
 
 #[tokio::test]
@@ -112,8 +125,9 @@ async fn another_controls_decision_is_reconciled_too() {
     let value = tables::intent::encode(&loaded.value, &loaded.unknown);
     let write = Write::next(key, stored.version, value);
     rig.ledger.inner.commit(vec![write]).await.unwrap();
-    rig.bus.publish(&Subject::Intent, &IntentChanged { decision: 2 }).await.unwrap();
-    assert_eq!(asked(&mut worker, 0).await.decision, 2);
+    let decision = stored.version.next().0;
+    rig.bus.publish(&Subject::Intent, &IntentChanged { decision }).await.unwrap();
+    assert_eq!(asked(&mut worker, 0).await.decision, decision);
 }
 
 #[tokio::test]
@@ -140,7 +154,7 @@ async fn removing_an_assignment_leaves_agents_as_they_are() {
     // A later decision about the agent is the first thing that workers hear of.
     rig.configs.apply_config(apply("other", "b: 1")).await.unwrap();
     rig.assignments.set_assignment(set("all", "", "other", 0)).await.unwrap();
-    assert_eq!(asked(&mut worker, 0).await.decision, 3);
+    assert_eq!(asked(&mut worker, 0).await.decision, rig.decision().await);
 }
 
 #[tokio::test]

@@ -192,7 +192,7 @@ async fn agents_that_are_offered_something_else_are_reassessed() {
     assert_eq!((response.get_ref().matched_agents, response.get_ref().affected_agents), (1, 1));
     let asked = tokio::time::timeout(PATIENCE, worker.next()).await.unwrap().unwrap();
     assert_eq!(asked.body.instance_uids, [vec![1_u8; 16]]);
-    assert_eq!(asked.body.decision, 1);
+    assert_eq!(asked.body.decision, rig.decision().await);
 }
 
 #[tokio::test]

@@ -142,6 +142,12 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
+    /// Number of the newest decision.
+    pub(crate) async fn decision(&self) -> u64 {
+        let stored = self.ledger.inner.get(&[Key::intent()]).await.unwrap().pop().flatten();
+        stored.unwrap().version.0
+    }
+
     pub(crate) async fn new() -> Self {
         Self::with(Watched::default()).await
     }

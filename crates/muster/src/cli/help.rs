@@ -144,6 +144,26 @@ Examples:
   muster gateways list
   muster gateways list -o json | jq 'map(.sessions) | add'";
 
+pub(super) const BACKUP: &str = "\
+Examples:
+  # A server of its own, once it is stopped
+  muster backup --data-dir muster-data muster.backup
+  # A cluster, which goes on
+  muster backup --ledger redis://ledger:6379 muster.backup
+  # With the settings of the server, for a timer
+  muster backup --config /etc/muster/muster.toml /var/backups/muster.backup";
+
+pub(super) const RESTORE: &str = "\
+Examples:
+  # What is in it, and whether it is whole
+  muster restore muster.backup --dry-run
+  # Into a data directory, while its server is stopped
+  muster restore muster.backup --data-dir muster-data
+  # Into the empty Redis of a cluster; its records say which decisions agents know of
+  muster restore muster.backup --ledger redis://ledger:6379 --store redis://records:6379
+  # Over a ledger that is not empty
+  muster restore muster.backup --config /etc/muster/muster.toml --replace";
+
 pub(super) const CONTEXT_LIST: &str = "\
 Examples:
   muster context list";

@@ -11,9 +11,25 @@ pub(super) fn ago(now_ms: u64, then_secs: i64) -> String {
     }
 }
 
+/// A moment of Unix time, to the second.
+pub(super) fn rfc3339(unix_ms: u64) -> String {
+    // Far beyond it there are five digits to a year.
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(unix_ms.min(LAST_MS));
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// The end of the year 9999.
+const LAST_MS: u64 = 253_402_300_799_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_shown_and_none_is_too_far() {
+        assert_eq!(rfc3339(1_700_000_000_999), "2023-11-14T22:13:20Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59Z");
+    }
 
     #[test]
     fn ages_read_in_one_unit() {

@@ -157,7 +157,7 @@ impl Roles {
 }
 
 impl Cluster {
-    fn of(layer: &Layer) -> anyhow::Result<Self> {
+    pub(super) fn of(layer: &Layer) -> anyhow::Result<Self> {
         let bus = url("bus", layer.bus.clone(), &["nats://", "tls://"])?;
         let redis =
             |flag, value: &Option<String>| url(flag, value.clone(), &["redis://", "rediss://"]);
@@ -247,7 +247,7 @@ fn forget_after(text: &str) -> anyhow::Result<Option<Duration>> {
 }
 
 /// Names that become subjects and keys.
-fn plain(flag: &str, name: &str) -> anyhow::Result<()> {
+pub(super) fn plain(flag: &str, name: &str) -> anyhow::Result<()> {
     let safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if (1..=63).contains(&name.len()) && name.chars().all(safe) {
         return Ok(());

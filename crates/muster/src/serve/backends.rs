@@ -18,7 +18,7 @@ use crate::exit::Failure;
 use crate::limits;
 
 /// Name of the embedded store in the data directory.
-const FILE: &str = "muster.redb";
+pub(crate) const FILE: &str = "muster.redb";
 
 /// What the roles stand on.
 #[derive(Debug)]
@@ -117,10 +117,13 @@ async fn connect_redis(
     access: &Access,
     fleet: &str,
 ) -> anyhow::Result<Arc<Redis>> {
-    let config =
-        RedisConfig { url: url.to_owned(), access: access.redis()?, fleet: fleet.to_owned() };
+    let config = redis_config(url, access, fleet)?;
     let is_final = |error: &store::Error| matches!(error, store::Error::Refused(_));
     until_there(flag, || Redis::connect(config.clone()), is_final).await.map(Arc::new)
+}
+
+pub(crate) fn redis_config(url: &str, access: &Access, fleet: &str) -> anyhow::Result<RedisConfig> {
+    Ok(RedisConfig { url: url.to_owned(), access: access.redis()?, fleet: fleet.to_owned() })
 }
 
 /// Services may start after this process: tries again until the deadline, but for errors that no

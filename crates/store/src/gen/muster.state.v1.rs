@@ -300,3 +300,63 @@ pub struct AgentLabels {
     #[prost(uint64, tag = "3")]
     pub updated_unix_ms: u64,
 }
+/// A part of a backup of the ledger. See `store::backup` for what stands around it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupPart {
+    #[prost(oneof = "backup_part::Part", tags = "1, 2, 3, 4")]
+    pub part: ::core::option::Option<backup_part::Part>,
+}
+/// Nested message and enum types in `BackupPart`.
+pub mod backup_part {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Start {
+        #[prost(uint32, tag = "1")]
+        pub format: u32,
+        #[prost(uint64, tag = "2")]
+        pub created_unix_ms: u64,
+        /// Version of the binary that wrote it.
+        #[prost(string, tag = "3")]
+        pub version: ::prost::alloc::string::String,
+        #[prost(string, tag = "4")]
+        pub fleet: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Body {
+        #[prost(bytes = "vec", tag = "1")]
+        pub hash: ::prost::alloc::vec::Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub body: ::prost::alloc::vec::Vec<u8>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Value {
+        #[prost(string, tag = "1")]
+        pub table: ::prost::alloc::string::String,
+        #[prost(bytes = "vec", tag = "2")]
+        pub id: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "3")]
+        pub version: u64,
+        #[prost(bytes = "vec", tag = "4")]
+        pub value: ::prost::alloc::vec::Vec<u8>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct End {
+        /// Parts before this one.
+        #[prost(uint64, tag = "1")]
+        pub parts: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// The first one.
+        #[prost(message, tag = "1")]
+        Start(Start),
+        /// A config's body; before the configs that name it.
+        #[prost(message, tag = "2")]
+        Body(Body),
+        /// A value as it was stored; the assignments come last.
+        #[prost(message, tag = "3")]
+        Value(Value),
+        /// The last one.
+        #[prost(message, tag = "4")]
+        End(End),
+    }
+}

@@ -7,6 +7,7 @@
     reason = "a test binary without the harness that would allow them"
 )]
 
+mod backups;
 mod bodies;
 mod counts;
 mod deletes;
@@ -67,6 +68,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         deletes::presence_goes_holder_by_holder,
         generations::every_shard_has_an_age_that_stays,
         generations::a_key_begins_where_its_writer_says,
+        backups::what_was_taken_is_put_back,
         counts::writes_and_commands_are_counted,
     ]
 }

@@ -1,0 +1,161 @@
+//! Whether a backup is whole: every value can be read, and everything that is named is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use bytes::Bytes;
+use model::assign::Assignments;
+use model::{ConfigHash, Timestamp};
+use opamp::v1::AgentConfigMap;
+use prost::Message as _;
+
+use super::frame::{Reader, damaged};
+use super::{BackupError, FORMAT, Summary, TABLES};
+use crate::port::{Key, Table};
+use crate::tables;
+use crate::v1::backup_part::{Body, Part, Value};
+
+/// Reads a backup from end to end and says what is in it.
+pub fn check(input: impl Read) -> Result<Summary, BackupError> {
+    let (mut contents, mut parts) = (Contents::default(), Parts::new(input)?);
+    while let Some((part, at)) = parts.next()? {
+        contents.add(&part, at)?;
+    }
+    contents.finish(parts.size())
+}
+
+/// The parts of a file, from the start to the checksum.
+pub(super) struct Parts<R> {
+    reader: Reader<R>,
+    ended: bool,
+}
+
+impl<R: Read> Parts<R> {
+    pub(super) fn new(input: R) -> Result<Self, BackupError> {
+        Ok(Self { reader: Reader::new(input)?, ended: false })
+    }
+
+    /// The next one and where it lies; none once the checksum was compared.
+    pub(super) fn next(&mut self) -> Result<Option<(Part, u64)>, BackupError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let (at, before) = (self.reader.at, self.reader.parts);
+        let part = self.reader.part()?;
+        match (&part, before) {
+            (Part::Start(start), 0) if start.format > FORMAT => {
+                return Err(BackupError::Newer(start.format));
+            }
+            (Part::Start(_), 0) => {}
+            (Part::Start(_), _) | (_, 0) => return Err(damaged(at, "it does not start here")),
+            (Part::End(end), _) if end.parts != before => {
+                let reason = format!("{} parts were written, {before} are there", end.parts);
+                return Err(damaged(at, &reason));
+            }
+            (Part::End(_), _) => {
+                self.reader.finish()?;
+                self.ended = true;
+            }
+            _ => {}
+        }
+        Ok(Some((part, at)))
+    }
+
+    /// Bytes read.
+    pub(super) fn size(&self) -> u64 {
+        self.reader.at
+    }
+}
+
+/// The key of a value.
+pub(super) fn key(value: &Value, at: u64) -> Result<Key, BackupError> {
+    let table = TABLES.into_iter().find(|table| table.name() == value.table);
+    let table = table.ok_or_else(|| damaged(at, &format!("table {:?} is unknown", value.table)))?;
+    Ok(Key { table, id: Bytes::copy_from_slice(&value.id) })
+}
+
+/// What came so far.
+#[derive(Default)]
+pub(super) struct Contents {
+    summary: Summary,
+    bodies: BTreeSet<ConfigHash>,
+    /// Hash of each revision, by config and number.
+    revisions: BTreeMap<(String, u64), ConfigHash>,
+    assignments: Assignments,
+}
+
+impl Contents {
+    pub(super) fn add(&mut self, part: &Part, at: u64) -> Result<(), BackupError> {
+        match part {
+            Part::Start(start) => {
+                self.summary.created = Timestamp(start.created_unix_ms);
+                self.summary.version.clone_from(&start.version);
+                self.summary.fleet.clone_from(&start.fleet);
+                Ok(())
+            }
+            Part::Body(body) => self.body(body, at),
+            Part::Value(value) => self.value(value, at),
+            Part::End(_) => Ok(()),
+        }
+    }
+
+    fn body(&mut self, part: &Body, at: u64) -> Result<(), BackupError> {
+        let map = AgentConfigMap::decode(&part.body[..]).map_err(|error| damaged(at, &error))?;
+        let hash = ConfigHash::of(&map.config_map);
+        if hash.0 != part.hash[..] {
+            return Err(damaged(at, &format!("a body is of {hash}, not of the hash it is under")));
+        }
+        self.bodies.insert(hash);
+        Ok(())
+    }
+
+    fn value(&mut self, value: &Value, at: u64) -> Result<(), BackupError> {
+        let (key, bytes) = (key(value, at)?, Bytes::copy_from_slice(&value.value));
+        let unreadable = |error: crate::Error| damaged(at, &error);
+        match key.table {
+            Table::Configs => {
+                let config = tables::configs::decode(&key, &bytes).map_err(unreadable)?.value;
+                self.summary.configs += 1;
+                for revision in config.revisions {
+                    if !self.bodies.contains(&revision.hash) {
+                        let (name, number) = (&config.name, revision.number);
+                        return Err(damaged(
+                            at,
+                            &format!("the body of {name}@{number} is missing"),
+                        ));
+                    }
+                    let place = (config.name.clone(), revision.number);
+                    self.revisions.insert(place, revision.hash);
+                }
+            }
+            Table::Labels => {
+                tables::labels::decode(&key, &bytes).map_err(unreadable)?;
+                self.summary.labelled += 1;
+            }
+            Table::Intent => {
+                self.assignments = tables::intent::decode(&key, &bytes).map_err(unreadable)?.value;
+                self.summary.decision = value.version;
+            }
+            Table::Agents => return Err(damaged(at, "records are not part of a backup")),
+        }
+        Ok(())
+    }
+
+    /// What is in it, once all of it was seen.
+    pub(super) fn finish(mut self, bytes: u64) -> Result<Summary, BackupError> {
+        for assignment in &self.assignments.list {
+            let (name, config) = (&assignment.name, &assignment.config);
+            let place = (config.config.clone(), config.revision);
+            if self.revisions.get(&place) != Some(&config.hash) {
+                let reason =
+                    format!("{name} assigns {}@{}, which is missing", place.0, config.revision);
+                return Err(damaged(bytes, &reason));
+            }
+        }
+        self.summary.revisions = self.revisions.len() as u64;
+        self.summary.assignments = self.assignments.list.len() as u64;
+        self.summary.held = self.assignments.hold.is_some();
+        self.summary.bytes = bytes;
+        Ok(self.summary)
+    }
+}
