@@ -78,9 +78,11 @@ fn reports(files: &mut Golden) {
         epoch_floor: if version < 3 { 0 } else { 2 },
     });
     let reply = |outcome| ReportReply { outcome: Some(outcome) };
-    hold(files, ("report-reply-accepted", 1), |_| {
+    // Version 2 knows which decision made the offer.
+    hold(files, ("report-reply-accepted", 2), |version| {
         let message = bytes(b"\x0a\x10reply");
-        let accepted = report_reply::Accepted { epoch: 3, message, refused: true };
+        let offer_decision = if version < 2 { 0 } else { 11 };
+        let accepted = report_reply::Accepted { epoch: 3, message, refused: true, offer_decision };
         reply(report_reply::Outcome::Accepted(accepted))
     });
     hold(files, ("report-reply-stale", 1), |_| {
@@ -140,8 +142,10 @@ fn asked_of_gateways(files: &mut Golden) {
     use gateway_request::Request;
     let request = |request| GatewayRequest { request: Some(request) };
     let reply = |reply| GatewayReply { reply: Some(reply) };
-    hold(files, ("deliver", 1), |_| {
-        let target = deliver::Target { instance_uid: bytes(UID), epoch: 3 };
+    // Version 2 knows which decision made the offer.
+    hold(files, ("deliver", 2), |version| {
+        let decision = if version < 2 { 0 } else { 11 };
+        let target = deliver::Target { instance_uid: bytes(UID), epoch: 3, decision };
         request(Request::Deliver(Deliver { message: bytes(b"offer"), targets: vec![target] }))
     });
     hold(files, ("probe", 1), |_| {
@@ -154,9 +158,12 @@ fn asked_of_gateways(files: &mut Golden) {
     hold(files, ("shed", 1), |_| request(Request::Shed(Shed { connections: 40, over_ms: 10_000 })));
     hold(files, ("ping-reply", 1), |_| reply(Reply::Ping(PingReply {})));
     hold(files, ("shed-reply", 1), |_| reply(Reply::Shed(ShedReply { connections: 40 })));
-    hold(files, ("delivered", 1), |_| {
+    // Version 2 knows that newer offers take the place of older ones.
+    hold(files, ("delivered", 2), |version| {
         use delivered::Outcome::*;
-        let outcomes = [Sent, NotOwner, Busy].map(i32::from).to_vec();
+        let known = if version < 2 { 3 } else { 4 };
+        let outcomes = [Sent, NotOwner, Busy, Superseded][..known].iter();
+        let outcomes = outcomes.map(|outcome| i32::from(*outcome)).collect();
         reply(Reply::Delivered(Delivered { outcomes }))
     });
     hold(files, ("probe-reply", 1), |_| reply(Reply::Probe(ProbeReply { alive: true })));

@@ -19,7 +19,15 @@ use crate::outbox::Announcement;
 use crate::{Error, reply};
 
 /// Offers that go to one gateway: one body, many agents.
-type Deliveries = BTreeMap<(GatewayId, ConfigHash), Vec<(InstanceUid, u64)>>;
+type Deliveries = BTreeMap<(GatewayId, ConfigHash), Vec<Addressee>>;
+
+/// An agent that is to be told, in which epoch, and by which decision.
+#[derive(Debug)]
+struct Addressee {
+    uid: InstanceUid,
+    epoch: u64,
+    decision: u64,
+}
 
 impl Engine {
     /// Brings agents' offers in line with a decision and pushes what is new to them.
@@ -79,14 +87,15 @@ impl Engine {
         &self,
         gateway: GatewayId,
         hash: ConfigHash,
-        targets: &[(InstanceUid, u64)],
+        targets: &[Addressee],
     ) -> Result<Vec<Job>, Error> {
         let Some(offer) = self.ledger.offer(&hash).await? else {
             return Ok(Vec::new());
         };
-        let target = |(uid, epoch): &(InstanceUid, u64)| v1::deliver::Target {
-            instance_uid: uid.as_bytes().to_vec().into(),
-            epoch: *epoch,
+        let target = |to: &Addressee| v1::deliver::Target {
+            instance_uid: to.uid.as_bytes().to_vec().into(),
+            epoch: to.epoch,
+            decision: to.decision,
         };
         let deliver =
             Deliver { message: reply::push(&offer), targets: targets.iter().map(target).collect() };
@@ -99,9 +108,9 @@ impl Engine {
         let sent = |outcome: &i32| *outcome == i32::from(delivered::Outcome::Sent);
         let pushed = targets.iter().zip(&outcomes.outcomes).filter(|(_, outcome)| sent(outcome));
         Ok(pushed
-            .map(|((uid, epoch), _)| Job {
-                uid: *uid,
-                what: What::Pushed { epoch: *epoch, hash },
+            .map(|(to, _)| Job {
+                uid: to.uid,
+                what: What::Pushed { epoch: to.epoch, hash },
                 deadline: None,
             })
             .collect())
@@ -112,7 +121,8 @@ fn plan(deliveries: &mut Deliveries, uid: InstanceUid, done: &Done, known: &Know
     let offer = to_push(&done.record, known.assignments());
     if let (Some(offer), Some(owner)) = (offer, &done.record.owner) {
         let to = (owner.gateway.clone(), offer.hash);
-        deliveries.entry(to).or_default().push((uid, done.record.epoch));
+        let (epoch, decision) = (done.record.epoch, done.record.offered.decision);
+        deliveries.entry(to).or_default().push(Addressee { uid, epoch, decision });
     }
 }
 

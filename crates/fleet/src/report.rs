@@ -74,7 +74,7 @@ impl Engine {
         let uid = model::seams::new_uid(&*self.clock, &*self.random);
         let reply = session::identification(uid);
         match self.note_assigned(&[uid]).await {
-            Ok(()) => accepted(0, reply::message(&message.instance_uid, &reply, None)),
+            Ok(()) => accepted(0, reply::message(&message.instance_uid, &reply, None), 0),
             Err(error) => unavailable(&error.to_string()),
         }
     }
@@ -101,9 +101,10 @@ pub(crate) fn owner(gateway_id: &str, session_id: &[u8]) -> Result<Owner, Report
 /// What the gateway is told; `None` if nobody waits for it.
 pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<ReportReply> {
     match result {
-        Ok(Done { outcome: Outcome::Reply(reply), offer, .. }) => {
+        Ok(Done { outcome: Outcome::Reply(reply), offer, record, .. }) => {
             let offer = offer.as_ref().filter(|_| reply.offer.is_some());
-            Some(accepted(reply.epoch, reply::message(uid.as_bytes(), reply, offer)))
+            let decision = offer.map_or(0, |_| record.offered.decision);
+            Some(accepted(reply.epoch, reply::message(uid.as_bytes(), reply, offer), decision))
         }
         Ok(Done { outcome: Outcome::Stale, .. }) => {
             let stale = report_reply::Stale {};
@@ -116,8 +117,8 @@ pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<
     }
 }
 
-fn accepted(epoch: u64, message: Bytes) -> ReportReply {
-    let accepted = report_reply::Accepted { epoch, message, refused: false };
+fn accepted(epoch: u64, message: Bytes, offer_decision: u64) -> ReportReply {
+    let accepted = report_reply::Accepted { epoch, message, refused: false, offer_decision };
     ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
 }
 

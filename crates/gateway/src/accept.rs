@@ -25,11 +25,11 @@ use tower::ServiceExt as _;
 use trust::Holder;
 
 use crate::connection::Connection;
-use crate::expel;
 use crate::plain::{self, refusal};
 use crate::shared::Shared;
 use crate::transport::{self, Choice, WEBSOCKET_VERSION};
 use crate::ws::Socket;
+use crate::{Limits, expel};
 
 /// A request's headers, and what hyper may buffer of it.
 const BUFFER_BYTES_MAX: usize = 16 << 10;
@@ -58,8 +58,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
             metrics::counter!("muster_gateway_refused_total").increment(1);
             continue;
         };
-        // Answers are small and waited for.
-        let _ = stream.set_nodelay(true);
+        tune(&stream, &shared.limits);
         let (within, router, stop) = (shared.clone(), router.clone(), stop.clone());
         shared.spawn(async move {
             if let Some(stream) = come_in(&within, stream, peer).await {
@@ -68,6 +67,14 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
             drop(permit);
         });
     }
+}
+
+/// What cannot be set stays as the system has it.
+fn tune(stream: &TcpStream, limits: &Limits) {
+    // Answers are small and waited for.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(limits.unsent_bytes_max);
 }
 
 /// Lets a connection through the door, if it does not take for ever.
@@ -177,7 +184,8 @@ fn upgrade(
         return plain::later(shared, response);
     }
     let number = shared.next_number();
-    let connection = Arc::new(Connection::new(number, peer, holder, shared.uptime_ms()));
+    let connection = Connection::new(number, peer, holder, shared.uptime_ms(), &shared.limits);
+    let connection = Arc::new(connection);
     shared.connections.insert(connection.clone());
     // Its token may have been taken out since it was looked at.
     expel::expelled_from(shared, &connection);

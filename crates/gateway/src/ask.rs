@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
 use crate::connection::Connection;
-use crate::inbox;
 use crate::incoming::Incoming;
 use crate::reply;
 use crate::session::Name;
 use crate::shared::Shared;
-use crate::ws::{Frame, NotTaken};
+use crate::ws::{Frame, Kind, NotTaken};
+use crate::{inbox, reply};
 
 /// Pause before the first repeat, doubled up to the last; up to twice as long is drawn.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -68,10 +68,19 @@ pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: 
             }
             reply
         };
-        let reply = reply.unwrap_or_else(|| not_stored(&shared, &connection, &message));
-        let frame = Frame::message(shared.within_send_limit(&uid, reply));
-        let room = shared.limits.outbox_bytes_max.saturating_mul(2);
-        if connection.send(frame, room) == Err(NotTaken::Full) {
+        let (frame, decision) = match reply {
+            Some(accepted) => {
+                let message = shared.within_send_limit(&uid, accepted.message);
+                let kind = reply::kind(&message, uid);
+                (Frame::message(message, kind), accepted.offer_decision)
+            }
+            None => {
+                let error = not_stored(&shared, &connection, &message);
+                (Frame::message(error, Kind::Error(uid)), 0)
+            }
+        };
+        let room = shared.limits.replies_bytes_max;
+        if connection.reply(&uid, decision, frame, room) == Err(NotTaken::Full) {
             tracing::debug!(agent = %uid, "connection cut: it does not read its replies");
             connection.cut();
         }
@@ -96,7 +105,7 @@ async fn report(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     message: &Incoming,
-) -> Option<Bytes> {
+) -> Option<Accepted> {
     metrics::counter!("muster_gateway_reports_total").increment(1);
     let uid = message.uid;
     let mut reopened = false;
@@ -108,7 +117,7 @@ async fn report(
                 let (epoch, refused) = (accepted.epoch, accepted.refused);
                 if connection.accept(&name, epoch, message, refused) {
                     committed(shared, connection, &name, message, &accepted);
-                    return Some(accepted.message);
+                    return Some(accepted);
                 }
             }
             Answer::Stale => {}

@@ -15,7 +15,7 @@ use crate::Limits;
 use crate::incoming::Incoming;
 use crate::session::{Ended, Name, Session};
 use crate::shared::Shared;
-use crate::ws::{Frame, NotTaken, Outbox};
+use crate::ws::{Frame, Kind, NotTaken, Outbox};
 
 /// One WebSocket.
 #[derive(Debug)]
@@ -71,12 +71,13 @@ impl Connection {
         peer: std::net::SocketAddr,
         holder: Option<Arc<Holder>>,
         now: u64,
+        limits: &Limits,
     ) -> Self {
         Self {
             number,
             peer,
             holder,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(limits.outbox_bytes_max),
             vitals: Vitals::new(now),
             agents: Mutex::default(),
             probes: Mutex::default(),
@@ -231,6 +232,47 @@ impl Connection {
     /// Queues a frame and tells the task.
     pub(crate) fn send(&self, frame: Frame, bytes_max: usize) -> Result<(), NotTaken> {
         self.outbox.push(frame, bytes_max)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Queues an offer of a decision for an agent, unless a newer one was sent.
+    pub(crate) fn offer(
+        &self,
+        uid: &InstanceUid,
+        decision: u64,
+        offer: Frame,
+        bytes_max: usize,
+    ) -> Result<(), NotTaken> {
+        let mut agents = self.agents();
+        let at = agents.find(uid).map_err(|_| NotTaken::Closing)?;
+        if !agents.sessions[at].offers(decision) {
+            return Err(NotTaken::Outdated);
+        }
+        // Queued before anybody else looks, or an older one might slip in behind it.
+        self.outbox.push(offer, bytes_max)?;
+        drop(agents);
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Queues a worker's reply, without its offer if that is of an older decision than one that was
+    /// sent.
+    pub(crate) fn reply(
+        &self,
+        uid: &InstanceUid,
+        decision: u64,
+        mut reply: Frame,
+        bytes_max: usize,
+    ) -> Result<(), NotTaken> {
+        let mut agents = self.agents();
+        let outdated = agents.find(uid).is_ok_and(|at| !agents.sessions[at].offers(decision));
+        if outdated && matches!(reply.kind(), Kind::Offering(_)) {
+            metrics::counter!("muster_gateway_offers_outdated_total").increment(1);
+            reply = reply.without_offer();
+        }
+        self.outbox.push(reply, bytes_max)?;
+        drop(agents);
         self.waker.wake();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bus::v1::deliver::Target;
 use bus::v1::delivered::Outcome;
 use bus::v1::gateway_request::Request;
 use bus::v1::{
@@ -17,9 +18,10 @@ use tracing::Instrument as _;
 
 use crate::connection::Connection;
 use crate::index::Holder;
+use crate::reply;
 use crate::shared::Shared;
 use crate::shed;
-use crate::ws::{Frame, NotTaken, Stub};
+use crate::ws::{Frame, Kind, NotTaken, Stub};
 
 /// Answers requests until the bus is gone for good.
 pub(crate) async fn run(shared: Arc<Shared>, mut inbox: Inbox<GatewayRequest>) {
@@ -73,11 +75,10 @@ async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
         let outcomes = vec![Outcome::Unspecified.into(); ask.targets.len()];
         return Delivered { outcomes };
     }
-    let queued: Vec<Result<Stub, Outcome>> = ask
-        .targets
-        .iter()
-        .map(|target| queue(shared, &target.instance_uid, target.epoch, &ask.message))
-        .collect();
+    // Nothing may take the place of what is more than an offer.
+    let offers = reply::is_offer(&ask.message);
+    let queue = |target| queue(shared, target, &ask.message, offers);
+    let queued: Vec<Result<Stub, Outcome>> = ask.targets.iter().map(queue).collect();
     let deadline = Instant::now() + shared.limits.deliver_deadline;
     let mut outcomes = Vec::with_capacity(queued.len());
     for queued in queued {
@@ -90,24 +91,32 @@ async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
     Delivered { outcomes }
 }
 
-fn queue(shared: &Shared, uid: &[u8], epoch: u64, body: &Bytes) -> Result<Stub, Outcome> {
+fn queue(shared: &Shared, target: &Target, body: &Bytes, offers: bool) -> Result<Stub, Outcome> {
+    let uid = &target.instance_uid[..];
     let uid = InstanceUid::try_from(uid).map_err(|_| Outcome::NotOwner)?;
-    let holder = shared.index.get(&uid).filter(|holder| holder.epoch == epoch);
-    let holder = holder.ok_or(Outcome::NotOwner)?;
-    let (frame, stub) = Frame::addressed(&uid, body.clone()).with_ticket();
-    match holder.connection.send(frame, shared.limits.outbox_bytes_max) {
+    let holder = shared.index.get(&uid).filter(|holder| holder.epoch == target.epoch);
+    let connection = holder.ok_or(Outcome::NotOwner)?.connection;
+    let kind = if offers { Kind::Offer(uid) } else { Kind::Unique };
+    let (frame, stub) = Frame::addressed(&uid, body.clone(), kind).with_ticket();
+    let room = shared.limits.outbox_bytes_max;
+    match connection.offer(&uid, target.decision, frame, room) {
         Ok(()) => Ok(stub),
         Err(NotTaken::Full) => Err(Outcome::Busy),
         Err(NotTaken::Closing) => Err(Outcome::NotOwner),
+        Err(NotTaken::Outdated) => {
+            metrics::counter!("muster_gateway_offers_outdated_total").increment(1);
+            Err(Outcome::Superseded)
+        }
     }
 }
 
-/// Sent means flushed. Busy means surely not sent: the frame was taken back. If it can no longer
-/// be taken back its fate is unknown, and so is what is said.
+/// Sent means flushed. Busy means surely not sent: the frame was taken back, or a newer one took
+/// its place. If it can no longer be taken back its fate is unknown, and so is what is said.
 async fn settle(mut stub: Stub, deadline: Instant) -> Outcome {
     match timeout_at(deadline, &mut stub.flushed).await {
         Ok(Ok(())) => Outcome::Sent,
         Ok(Err(_)) | Err(_) if stub.withdraw() => Outcome::Busy,
+        Ok(Err(_)) | Err(_) if stub.is_superseded() => Outcome::Superseded,
         Ok(Err(_)) | Err(_) => Outcome::Unspecified,
     }
 }

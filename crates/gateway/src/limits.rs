@@ -23,8 +23,16 @@ pub struct Limits {
     /// Bytes of messages of one connection that wait for a report in flight. Beyond it the
     /// socket is not read, which makes the peer wait.
     pub waiting_bytes_max: usize,
-    /// Bytes waiting to be written to one connection. Beyond it deliveries are refused.
+    /// Bytes waiting to be written to one connection, beside one message that may be larger. Beyond
+    /// it deliveries are refused and the socket is not read; from half of it on, and whenever the
+    /// socket takes nothing, newer messages take the place of older ones of their kind.
     pub outbox_bytes_max: usize,
+    /// Bytes of replies waiting to be written to one connection, which many agents may share.
+    /// Beyond it the connection is cut: these cannot be refused.
+    pub replies_bytes_max: usize,
+    /// Bytes that the system holds of one connection and has not sent. More would only hide from
+    /// us that the peer does not read.
+    pub unsent_bytes_max: u32,
     /// Reports asked of the workers at once; more wait here, where they have a deadline.
     pub reports_in_flight_max: usize,
     /// Requests from the bus that wait or are worked on at once.
@@ -128,7 +136,9 @@ impl Default for Limits {
             connections_max: 100_000,
             agents_per_connection_max: 1_000,
             waiting_bytes_max: 256 * KIB,
-            outbox_bytes_max: MIB,
+            outbox_bytes_max: 64 * KIB,
+            replies_bytes_max: 2 * MIB,
+            unsent_bytes_max: 16 << 10,
             reports_in_flight_max: 512,
             inbox_max: 1_024,
             closes_max: 131_072,

@@ -12,6 +12,8 @@ use opamp::v1::{
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use crate::ws::Kind;
+
 /// What follows the uid in the answer to a heartbeat.
 pub(crate) fn heartbeat_tail() -> Bytes {
     acknowledgement(Vec::new(), 0)
@@ -74,6 +76,32 @@ fn error(
     message.encode_to_vec().into()
 }
 
+/// What a worker's reply to an agent is, by the fields that are in it.
+pub(crate) fn kind(reply: &[u8], uid: InstanceUid) -> Kind {
+    /// Numbers in `ServerToAgent` of `instance_uid`, `flags` and `capabilities`; `remote_config`.
+    const PLAIN: [u32; 3] = [1, 6, 7];
+    const OFFER: u32 = 3;
+    let (mut rest, mut kind) = (reply, Kind::Acknowledgement(uid));
+    while !rest.is_empty() {
+        match decode_key(&mut rest) {
+            Ok((OFFER, wire)) if skipped(OFFER, wire, &mut rest) => kind = Kind::Offering(uid),
+            Ok((number, wire)) if PLAIN.contains(&number) && skipped(number, wire, &mut rest) => {}
+            // Something that may be there only once, or that this version does not know.
+            Ok(_) | Err(_) => return Kind::Unique,
+        }
+    }
+    kind
+}
+
+/// Whether a message to an agent is an offer and nothing else.
+pub(crate) fn is_offer(message: &[u8]) -> bool {
+    matches!(kind(message, InstanceUid::from_bytes([0; 16])), Kind::Offering(_))
+}
+
+fn skipped(number: u32, wire: WireType, rest: &mut &[u8]) -> bool {
+    skip_field(wire, number, rest, DecodeContext::default()).is_ok()
+}
+
 /// The uid in a message that cannot be decoded as a whole, if the bytes up to it can.
 pub(crate) fn salvage_uid(mut body: &[u8]) -> Vec<u8> {
     const UID_BYTES: usize = 16;
@@ -84,7 +112,7 @@ pub(crate) fn salvage_uid(mut body: &[u8]) -> Vec<u8> {
                 _ => Vec::new(),
             };
         }
-        if skip_field(wire, number, &mut body, DecodeContext::default()).is_err() {
+        if !skipped(number, wire, &mut body) {
             break;
         }
     }
@@ -135,5 +163,26 @@ mod tests {
         let small = ServerToAgent::decode(small).unwrap();
         assert_eq!((small.instance_uid, small.flags), (vec![3; 16], 1));
         assert_eq!(small.command, None);
+    }
+    #[test]
+    fn replies_are_told_apart_by_what_is_in_them() {
+        let uid = InstanceUid::from_bytes([3; 16]);
+        let plain = ServerToAgent {
+            instance_uid: vec![3; 16],
+            flags: 1,
+            capabilities: 7,
+            ..Default::default()
+        };
+        let of = |reply: &ServerToAgent| kind(&reply.encode_to_vec(), uid);
+        assert_eq!(of(&plain), Kind::Acknowledgement(uid));
+        let remote_config = Some(Default::default());
+        let offering = ServerToAgent { remote_config, ..plain.clone() };
+        assert_eq!(of(&offering), Kind::Offering(uid));
+        let command = Some(Default::default());
+        assert_eq!(of(&ServerToAgent { command, ..offering }), Kind::Unique);
+        let mut unknown = plain.encode_to_vec();
+        unknown.extend_from_slice(&[0xf8, 0x7f, 1]);
+        assert_eq!(kind(&unknown, uid), Kind::Unique);
+        assert_eq!(kind(&[0x1a, 0x7f], uid), Kind::Unique, "broken off");
     }
 }

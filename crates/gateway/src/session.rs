@@ -25,6 +25,8 @@ pub(crate) struct Session {
     answered: Option<u64>,
     /// What the agent last said it can do.
     capabilities: u64,
+    /// The newest decision whose offer was sent, or is about to be.
+    offered: u64,
     /// A report is on its way, or its turn is being waited for.
     busy: bool,
     /// Messages behind the one in flight.
@@ -88,6 +90,7 @@ impl Session {
             n: 0,
             answered: None,
             capabilities: 0,
+            offered: 0,
             busy: false,
             waiting: VecDeque::new(),
         }
@@ -255,6 +258,14 @@ impl Session {
         self.soil();
     }
 
+    /// An offer of this decision is about to be sent. False if a newer one was (rule G8): it must
+    /// not be. 0 is no decision, and nothing is known of its age.
+    pub(crate) fn offers(&mut self, decision: u64) -> bool {
+        let older = decision != 0 && decision < self.offered;
+        self.offered = self.offered.max(decision);
+        !older
+    }
+
     /// The agent is held elsewhere, or its goodbye is taken: what is said next claims it anew.
     pub(crate) fn forget(&mut self, fresh: SessionId) {
         self.id = fresh;
@@ -263,6 +274,7 @@ impl Session {
         self.epoch = 0;
         self.n = 0;
         self.answered = None;
+        self.offered = 0;
     }
 
     /// What workers are told of its end; `None` if it held nothing.
@@ -424,6 +436,17 @@ mod tests {
         session.forget(SessionId([2; 16]));
         assert!(!session.accept(&name, 5, &message(1, 7, 0), false));
         assert_eq!(session.end(), None);
+    }
+
+    #[test]
+    fn an_older_decision_never_follows_a_newer_one() {
+        let mut session = claimed();
+        assert!(session.offers(5) && session.offers(5), "the same again");
+        assert!(!session.offers(4));
+        assert!(session.offers(0), "of unknown age");
+        assert!(session.offers(6) && !session.offers(5));
+        session.forget(SessionId([2; 16]));
+        assert!(session.offers(1), "another session");
     }
 
     #[test]

@@ -116,6 +116,9 @@ pub mod report_reply {
         /// The message was refused: its sequence number does not count as answered.
         #[prost(bool, tag = "3")]
         pub refused: bool,
+        /// The decision that made the offer in it; 0 without one, or where the worker does not say.
+        #[prost(uint64, tag = "4")]
+        pub offer_decision: u64,
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Stale {}
@@ -404,6 +407,10 @@ pub mod deliver {
         pub instance_uid: ::prost::bytes::Bytes,
         #[prost(uint64, tag = "2")]
         pub epoch: u64,
+        /// The decision that made the offer. One that is older than what the session was sent already
+        /// is not sent. 0 where the asker does not say.
+        #[prost(uint64, tag = "3")]
+        pub decision: u64,
     }
 }
 /// Outcome per target, in the order asked.
@@ -424,6 +431,8 @@ pub mod delivered {
         NotOwner = 2,
         /// The session's queue is full or its socket does not take bytes in time.
         Busy = 3,
+        /// A newer offer was sent, or waits in its place. Nothing of this one was sent.
+        Superseded = 4,
     }
     impl Outcome {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -436,6 +445,7 @@ pub mod delivered {
                 Self::Sent => "OUTCOME_SENT",
                 Self::NotOwner => "OUTCOME_NOT_OWNER",
                 Self::Busy => "OUTCOME_BUSY",
+                Self::Superseded => "OUTCOME_SUPERSEDED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -445,6 +455,7 @@ pub mod delivered {
                 "OUTCOME_SENT" => Some(Self::Sent),
                 "OUTCOME_NOT_OWNER" => Some(Self::NotOwner),
                 "OUTCOME_BUSY" => Some(Self::Busy),
+                "OUTCOME_SUPERSEDED" => Some(Self::Superseded),
                 _ => None,
             }
         }

@@ -8,6 +8,8 @@ use opamp::InstanceUid;
 use opamp::ws::{self, HEADER_BYTES_MAX, Opcode};
 use tokio::sync::oneshot;
 
+use crate::reply;
+
 /// The OpAMP header, which is 0.
 const OPAMP_HEADER: u8 = 0;
 /// `ServerToAgent.instance_uid`: key, length, 16 bytes.
@@ -24,7 +26,26 @@ pub(crate) struct Frame {
     head: [u8; HEAD_BYTES_MAX],
     head_bytes: u8,
     body: Bytes,
+    kind: Kind,
     ticket: Option<Ticket>,
+}
+
+/// What a frame is, as far as newer ones may take its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing takes its place.
+    Unique,
+    Pong,
+    /// The gateway's own answer to a heartbeat.
+    Heartbeat(InstanceUid),
+    /// A worker's answer with nothing in it but flags.
+    Acknowledgement(InstanceUid),
+    /// A worker's answer with an offer in it, and nothing else.
+    Offering(InstanceUid),
+    /// An offer that answers nothing.
+    Offer(InstanceUid),
+    /// An error.
+    Error(InstanceUid),
 }
 
 /// Somebody waits for the frame to be flushed.
@@ -44,17 +65,18 @@ pub(crate) struct Stub {
 const QUEUED: u8 = 0;
 const BEGUN: u8 = 1;
 const WITHDRAWN: u8 = 2;
+const SUPERSEDED: u8 = 3;
 
 impl Frame {
     /// A ServerToAgent as it is.
-    pub(crate) fn message(body: Bytes) -> Self {
-        Self::binary(body, None)
+    pub(crate) fn message(body: Bytes, kind: Kind) -> Self {
+        Self::binary(body, None, kind)
     }
 
     /// A ServerToAgent without a uid, for one agent. Protobuf fields may be concatenated, so its
     /// uid goes in front and the body stays as it is.
-    pub(crate) fn addressed(uid: &InstanceUid, body: Bytes) -> Self {
-        Self::binary(body, Some(uid))
+    pub(crate) fn addressed(uid: &InstanceUid, body: Bytes, kind: Kind) -> Self {
+        Self::binary(body, Some(uid), kind)
     }
 
     /// Size that a message will have for its receiver, OpAMP header included.
@@ -64,17 +86,17 @@ impl Frame {
 
     /// A ping that carries a number to be found again in its pong.
     pub(crate) fn ping(number: u64) -> Self {
-        Self::control(|out| ws::ping(out, &number.to_be_bytes(), None))
+        Self::control(|out| ws::ping(out, &number.to_be_bytes(), None), Kind::Unique)
     }
 
     /// The answer to a ping.
     pub(crate) fn pong(payload: &[u8]) -> Self {
-        Self::control(|out| ws::pong(out, payload, None))
+        Self::control(|out| ws::pong(out, payload, None), Kind::Pong)
     }
 
     /// A close, or the answer to one.
     pub(crate) fn close(code: Option<u16>, reason: &str) -> Self {
-        Self::control(|out| ws::close(out, code, reason, None))
+        Self::control(|out| ws::close(out, code, reason, None), Kind::Unique)
     }
 
     /// Gives the frame a ticket, and the caller its stub.
@@ -84,6 +106,28 @@ impl Frame {
         self.ticket = Some(Ticket { fate: fate.clone(), flushed: sender });
         let stub = Stub { fate, flushed: receiver };
         (self, stub)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Says who waits that a newer frame takes the place of this one. Nothing of it was written.
+    pub(crate) fn supersede(self) {
+        if let Some(ticket) = &self.ticket {
+            // Withdrawn, nobody waits.
+            let queued = |fate| (fate == QUEUED).then_some(SUPERSEDED);
+            let _ = ticket.fate.fetch_update(Ordering::AcqRel, Ordering::Acquire, queued);
+        }
+    }
+
+    /// An answer whose offer is out of date, without it.
+    pub(crate) fn without_offer(&self) -> Self {
+        let uid = match self.kind {
+            Kind::Offering(uid) => uid,
+            other => unreachable!("no answer with an offer: {other:?}"),
+        };
+        Self::message(reply::instead_of(&self.body), Kind::Acknowledgement(uid))
     }
 
     /// Marks the frame as one that is being written; false if it was withdrawn.
@@ -125,7 +169,7 @@ impl Frame {
         self.ticket
     }
 
-    fn binary(body: Bytes, uid: Option<&InstanceUid>) -> Self {
+    fn binary(body: Bytes, uid: Option<&InstanceUid>, kind: Kind) -> Self {
         let message_bytes = Self::message_bytes(&body, uid.is_some());
         let (header, header_bytes) = ws::header(Opcode::Binary, message_bytes);
         let mut head = [0; HEAD_BYTES_MAX];
@@ -142,14 +186,15 @@ impl Frame {
             head,
             head_bytes: u8::try_from(head_bytes).expect("a head is shorter than 30 bytes"),
             body,
+            kind,
             ticket: None,
         }
     }
 
-    fn control(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+    fn control(write: impl FnOnce(&mut Vec<u8>), kind: Kind) -> Self {
         let mut body = Vec::new();
         write(&mut body);
-        Self { head: [0; HEAD_BYTES_MAX], head_bytes: 0, body: body.into(), ticket: None }
+        Self { head: [0; HEAD_BYTES_MAX], head_bytes: 0, body: body.into(), kind, ticket: None }
     }
 }
 
@@ -165,6 +210,11 @@ impl Stub {
     /// Takes the frame back. False if it is being written already.
     pub(crate) fn withdraw(&self) -> bool {
         self.fate.compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether a newer frame took its place.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.fate.load(Ordering::Acquire) == SUPERSEDED
     }
 }
 
@@ -184,7 +234,7 @@ mod tests {
     fn an_addressed_frame_is_the_shared_body_with_the_agent_s_uid() {
         let body = ServerToAgent { flags: 1, ..Default::default() };
         let uid = InstanceUid::from_bytes([7; 16]);
-        let frame = Frame::addressed(&uid, body.encode_to_vec().into());
+        let frame = Frame::addressed(&uid, body.encode_to_vec().into(), Kind::Unique);
         let bytes = written(&frame, 0);
         assert_eq!(bytes.len(), frame.bytes());
         let event = Decoder::new(Role::Client, 100).feed(&mut &bytes[..]);
@@ -197,7 +247,7 @@ mod tests {
 
     #[test]
     fn writing_may_go_on_anywhere() {
-        let frame = Frame::message(vec![1; 300].into());
+        let frame = Frame::message(vec![1; 300].into(), Kind::Unique);
         let whole = written(&frame, 0);
         for offset in [0, 1, 4, 5, 6, 304, 305] {
             assert_eq!(written(&frame, offset), whole[offset..]);

@@ -5,6 +5,6 @@ mod outbox;
 mod socket;
 mod writer;
 
-pub(crate) use frame::{Frame, Stub, Ticket};
+pub(crate) use frame::{Frame, Kind, Stub, Ticket};
 pub(crate) use outbox::{NotTaken, Outbox};
 pub(crate) use socket::Socket;

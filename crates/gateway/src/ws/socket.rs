@@ -12,8 +12,8 @@ use opamp::envelope;
 use opamp::ws::{Decoder, Event, Role, close_code};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::Frame;
 use super::writer::Writer;
+use super::{Frame, Kind};
 use crate::budget::Charge;
 use crate::connection::{Connection, Submitted};
 use crate::incoming::{Incoming, Refused};
@@ -197,7 +197,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         if charge.set(data.len()).is_err() {
             let uid = envelope::body(&data).map_or_else(|_| Vec::new(), reply::salvage_uid);
             let reply = self.shared.unavailable(uid);
-            return self.push(Frame::message(reply));
+            return self.push(Frame::message(reply, Kind::Unique));
         }
         match read(data, charge, &self.shared) {
             Ok(incoming) => {
@@ -217,7 +217,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                 if epoch != 0 {
                     shared.presence.note(uid, epoch, sequence_num, shared.clock.now());
                 }
-                self.push(Frame::addressed(&uid, shared.heartbeat_tail.clone()));
+                let body = shared.heartbeat_tail.clone();
+                self.push(Frame::addressed(&uid, body, Kind::Heartbeat(uid)));
             }
             Submitted::Begun => {
                 let connection = self.connection.clone();
@@ -238,7 +239,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             refused.uid = self.connection.only_agent().unwrap_or_default();
         }
         tracing::debug!(peer = %self.connection.peer, reason = refused.text, "message refused");
-        self.push(Frame::message(reply::bad_request(refused.uid, refused.text)));
+        let reply = reply::bad_request(refused.uid, refused.text);
+        self.push(Frame::message(reply, Kind::Unique));
         self.malformed_in_a_row += 1;
         if self.malformed_in_a_row >= self.shared.limits.malformed_in_a_row_max {
             self.close(close_code::POLICY, "too many malformed messages in a row");

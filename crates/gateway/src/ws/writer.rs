@@ -12,6 +12,8 @@ use super::{Frame, Outbox, Ticket};
 
 /// Most frames handed to the socket at once.
 const FRAMES_MAX: usize = 16;
+/// Less than this in a write deadline is no progress. The slowest links in use move it in seconds.
+const PROGRESS_BYTES_MIN: usize = 4 << 10;
 /// A frame has a head and a body.
 const PARTS_MAX: usize = 2 * FRAMES_MAX;
 
@@ -21,6 +23,8 @@ pub(crate) struct Writer {
     frames: VecDeque<Frame>,
     /// Bytes of the first frame that are written.
     offset: usize,
+    /// Bytes written since progress was last told.
+    moved: usize,
     /// Something is written and not flushed.
     unflushed: bool,
     /// Tickets of frames that are written and not flushed.
@@ -29,7 +33,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Writes and flushes everything in the outbox; ready once it is empty. `progress` is called
-    /// whenever the socket took something.
+    /// whenever the socket took a noteworthy amount: a peer that reads a byte now and then is one
+    /// that does not read. What the socket does not take goes back to the outbox, where newer
+    /// frames may take its place.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -39,7 +45,7 @@ impl Writer {
     ) -> Poll<io::Result<()>> {
         loop {
             if self.frames.is_empty() {
-                self.frames = outbox.take();
+                self.frames = outbox.take(FRAMES_MAX);
             }
             self.skip_withdrawn(outbox);
             if self.frames.is_empty() {
@@ -47,17 +53,22 @@ impl Writer {
                     continue;
                 }
                 self.frames = VecDeque::new();
+                outbox.flows();
                 return self.poll_flush(context, io);
             }
             let Poll::Ready(written) = self.poll_write(context, io.as_mut()) else {
-                self.put_back();
+                self.put_back(outbox);
                 return Poll::Pending;
             };
             let written = written?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            progress();
+            self.moved += written;
+            if self.moved >= PROGRESS_BYTES_MIN {
+                self.moved = 0;
+                progress();
+            }
             self.advance(written, outbox);
         }
     }
@@ -99,11 +110,12 @@ impl Writer {
 
     /// The socket took nothing: frames that were to be written may be withdrawn again, but for one
     /// that is half written.
-    fn put_back(&self) {
+    fn put_back(&mut self, outbox: &Outbox) {
         let half_written = usize::from(self.offset > 0);
-        let offered = self.frames.iter().take(FRAMES_MAX).skip(half_written);
         // A withdrawn one stays so.
+        let offered = self.frames.iter().skip(half_written);
         offered.filter(|frame| frame.begin()).for_each(Frame::put_back);
+        outbox.stalled(self.frames.drain(half_written..));
     }
 
     fn advance(&mut self, mut written: usize, outbox: &Outbox) {
@@ -141,13 +153,14 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::ws::Kind;
 
     #[tokio::test]
     async fn writes_through_a_narrow_socket_and_then_tells_who_waits() {
         let (mut near, mut far) = tokio::io::duplex(7);
-        let outbox = Outbox::default();
-        let (sent, mut stub) = Frame::message(vec![1; 100].into()).with_ticket();
-        let (gone, gone_stub) = Frame::message(vec![2; 100].into()).with_ticket();
+        let outbox = Outbox::new(1 << 20);
+        let (sent, mut stub) = Frame::message(vec![1; 100].into(), Kind::Unique).with_ticket();
+        let (gone, gone_stub) = Frame::message(vec![2; 100].into(), Kind::Unique).with_ticket();
         let expected = [sent.parts(0).concat(), Frame::ping(3).parts(0).concat()].concat();
         for frame in [sent, gone, Frame::ping(3)] {
             outbox.push(frame, 10_000).unwrap();

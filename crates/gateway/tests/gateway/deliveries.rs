@@ -6,18 +6,38 @@ use bus::v1::deliver::Target;
 use bus::v1::delivered::Outcome;
 use bus::v1::gateway_reply::Reply;
 use bus::v1::gateway_request::Request;
+use bus::v1::report_reply::Outcome as Answered;
 use bus::v1::{Deliver, Probe, Supersede};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use opamp::Message as _;
-use opamp::v1::{ServerToAgent, ServerToAgentFlags};
+use opamp::v1::{AgentRemoteConfig, ServerToAgent, ServerToAgentFlags};
 use opamp::ws::{Event, Opcode};
+use tokio::sync::Notify;
 
 use crate::agent::{Agent, heartbeat, report, uid};
-use crate::field::{Field, until};
+use crate::field::{Field, accepted, until};
 
 const FULL_STATE: u64 = ServerToAgentFlags::ReportFullState as u64;
 
 fn target(number: u8, epoch: u64) -> Target {
-    Target { instance_uid: uid(number).into(), epoch }
+    Target { instance_uid: uid(number).into(), epoch, decision: 0 }
+}
+
+/// Pushes an offer of a decision, this large, to agent 1.
+async fn push(field: &Field, decision: u64, bytes: usize) -> Outcome {
+    let mut config_hash = vec![0; bytes];
+    config_hash[..8].copy_from_slice(&decision.to_be_bytes());
+    let remote_config = Some(AgentRemoteConfig { config_hash, config: None });
+    let body = ServerToAgent { remote_config, ..Default::default() };
+    let target = Target { decision, ..target(1, 1) };
+    deliver(field, body, vec![target]).await[0]
+}
+
+/// The decision whose offer this is, if it is one.
+fn decision(message: &ServerToAgent) -> Option<u64> {
+    let offer = message.remote_config.as_ref()?;
+    Some(u64::from_be_bytes(offer.config_hash[..8].try_into().unwrap()))
 }
 
 async fn deliver(field: &Field, body: ServerToAgent, targets: Vec<Target>) -> Vec<Outcome> {
@@ -74,14 +94,13 @@ async fn other_epochs_and_strangers_are_not_owned() {
 #[tokio::test]
 async fn an_agent_that_does_not_read_is_busy_and_its_delivery_taken_back() {
     let field = Field::with(|limits| {
-        limits.outbox_bytes_max = 1 << 20;
         limits.deliver_deadline = Duration::from_millis(300);
     })
     .await;
     let _deaf = Agent::claimed(field.address, 1).await;
     let body = ServerToAgent {
         agent_identification: Some(opamp::v1::AgentIdentification {
-            new_instance_uid: vec![0; 900_000],
+            new_instance_uid: vec![0; 20_000],
         }),
         ..Default::default()
     };
@@ -173,4 +192,71 @@ async fn a_newer_session_of_this_gateway_supersedes_the_older() {
     assert_eq!(deliver(&field, offer(), vec![target(1, 2)]).await, [Outcome::Sent]);
     assert_eq!(new.hear().await.flags, FULL_STATE);
     assert_eq!(field.seen.closes(), []);
+}
+
+#[tokio::test]
+async fn a_slow_agent_gets_the_newest_offer_and_only_what_it_got_counts_as_sent() {
+    let field = Field::start().await;
+    let mut slow = Agent::claimed(field.address, 1).await;
+    let (field, asked) = (&field, Notify::new());
+    let offer = async |number| (number, push(field, number, 30_000).await);
+    // Those that it takes without reading, and those that find it behind.
+    let behind = async {
+        let (mut sent, mut waiting) = (Vec::new(), FuturesUnordered::new());
+        for number in 1..=40 {
+            waiting.push(offer(number));
+            // One that is sent is so at once. The others wait for the agent.
+            let settled = tokio::time::timeout(Duration::from_millis(50), waiting.next());
+            sent.extend(settled.await.ok().flatten());
+        }
+        asked.notify_one();
+        sent.extend(waiting.collect::<Vec<_>>().await);
+        sent
+    };
+    let reads = async {
+        asked.notified().await;
+        let mut heard = Vec::new();
+        while heard.last() != Some(&40) {
+            heard.extend(decision(&slow.hear().await));
+        }
+        heard
+    };
+    let (mut outcomes, heard) = tokio::join!(behind, reads);
+    outcomes.sort_unstable_by_key(|(number, _)| *number);
+    let of = |wanted: Outcome| {
+        let those = outcomes.iter().filter(|(_, outcome)| *outcome == wanted);
+        those.map(|(number, _)| *number).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Outcome::Sent), heard, "what was said to be sent is what came");
+    assert_eq!(of(Outcome::Superseded).len() + heard.len(), 40, "{outcomes:?}");
+    assert!(heard.len() < 35, "{heard:?}");
+}
+
+#[tokio::test]
+async fn an_older_decision_is_not_sent_after_a_newer_one() {
+    let field = Field::start().await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    assert_eq!(push(&field, 7, 20).await, Outcome::Sent);
+    assert_eq!(decision(&agent.hear().await), Some(7));
+    assert_eq!(push(&field, 6, 20).await, Outcome::Superseded);
+    assert_eq!(push(&field, 7, 20).await, Outcome::Sent, "the same may come again");
+    assert_eq!(decision(&agent.hear().await), Some(7));
+
+    for (number, expected) in [(6, None), (8, Some(8))] {
+        field.seen.answer_with(move |_, message| {
+            let mut config_hash = vec![0; 20];
+            config_hash[..8].copy_from_slice(&u64::to_be_bytes(number));
+            let mut answer = accepted(1, message, |reply| {
+                reply.flags = FULL_STATE;
+                reply.remote_config = Some(AgentRemoteConfig { config_hash, config: None });
+            });
+            if let Answered::Accepted(accepted) = &mut answer {
+                accepted.offer_decision = number;
+            }
+            Some(answer)
+        });
+        let reply = agent.say(&report(1, number)).await;
+        assert_eq!((decision(&reply), reply.flags), (expected, FULL_STATE), "{number}");
+    }
+    assert_eq!(push(&field, 7, 20).await, Outcome::Superseded, "a reply counts too");
 }

@@ -248,7 +248,8 @@ pub(crate) fn accepted(
         ..Default::default()
     };
     adjust(&mut message);
-    Outcome::Accepted(Accepted { epoch, message: message.encode_to_vec().into(), refused: false })
+    let message = message.encode_to_vec().into();
+    Outcome::Accepted(Accepted { epoch, message, ..Default::default() })
 }
 
 pub(crate) fn stale() -> Outcome {
