@@ -1,7 +1,9 @@
 //! From a TCP connection through the door to one of the two transports.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use trust::Holder;
 
+use crate::addresses::Visit;
+use crate::admission::Reason;
 use crate::connection::Connection;
 use crate::plain::{self, refusal};
 use crate::shared::Shared;
@@ -35,6 +39,14 @@ use crate::{Limits, expel};
 const BUFFER_BYTES_MAX: usize = 16 << 10;
 /// Pause when the system refuses a connection, for instance for want of file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a request comes from.
+#[derive(Debug, Clone)]
+struct Caller {
+    peer: SocketAddr,
+    /// Held for as long as the connection lasts.
+    visit: Option<Arc<Visit>>,
+}
 
 /// Accepts until told to stop.
 pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
@@ -49,24 +61,47 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
-                sleep(ACCEPT_PAUSE).await;
+                starve(&shared, &error).await;
                 continue;
             }
         };
+        if shared.starved.swap(false, Ordering::Relaxed) {
+            tracing::info!("connections get in again");
+        }
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            metrics::counter!("muster_gateway_refused_total").increment(1);
+            Reason::Connections.count();
+            continue;
+        };
+        let Ok(visit) = shared.addresses.visit(peer.ip()) else {
+            Reason::Address.count();
             continue;
         };
         tune(&stream, &shared.limits);
         let (within, router, stop) = (shared.clone(), router.clone(), stop.clone());
         shared.spawn(async move {
             if let Some(stream) = come_in(&within, stream, peer).await {
-                serve(within, router, stream, peer, stop).await;
+                serve(within, router, stream, Caller { peer, visit }, stop).await;
             }
             drop(permit);
         });
     }
+}
+
+/// Waits before the next try to accept: files are given back by and by. Until one gets in, others
+/// are better sent elsewhere.
+async fn starve(shared: &Shared, error: &io::Error) {
+    metrics::counter!("muster_gateway_accepts_failed_total").increment(1);
+    if is_for_want_of_files(error) && !shared.starved.swap(true, Ordering::Relaxed) {
+        tracing::warn!(%error, "no connection gets in");
+    }
+    sleep(ACCEPT_PAUSE).await;
+}
+
+/// Other errors are about the one connection that was to be accepted.
+fn is_for_want_of_files(error: &io::Error) -> bool {
+    /// `EMFILE`, `ENFILE`, `ENOBUFS` and `ENOMEM` of Linux.
+    const EXHAUSTED: [i32; 4] = [24, 23, 105, 12];
+    error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
 }
 
 /// What cannot be set stays as the system has it.
@@ -95,12 +130,16 @@ async fn serve(
     shared: Arc<Shared>,
     router: Router,
     io: trust::Stream,
-    peer: SocketAddr,
+    caller: Caller,
     stop: CancellationToken,
 ) {
+    let peer = caller.peer;
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = asked.clone();
     let service = service_fn(move |request: Request<RequestBody>| {
+        asks.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(caller.clone());
         let router = router.clone();
         async move { router.oneshot(request).await }
     });
@@ -111,12 +150,22 @@ async fn serve(
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let silent = async {
+        sleep(shared.limits.handshake_deadline).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = silent => {
+            metrics::counter!("muster_gateway_handshakes_failed_total").increment(1);
+            return tracing::debug!(%peer, "no request in time");
         }
     };
     if let Err(error) = ended {
@@ -126,18 +175,18 @@ async fn serve(
 
 async fn entry(
     State(shared): State<Arc<Shared>>,
-    Extension(peer): Extension<SocketAddr>,
+    Extension(caller): Extension<Caller>,
     request: Request<Body>,
 ) -> Response {
     // Before the request is looked at any further, its body above all.
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let holder = match shared.door.admit(authorization) {
         Ok(holder) => holder,
-        Err(refused) => return stranger(peer, refused),
+        Err(refused) => return stranger(caller.peer, refused),
     };
     match transport::choose(request.method(), request.version(), request.headers()) {
-        Choice::Exchange => plain::exchange(&shared, peer, holder.as_deref(), request).await,
-        Choice::Upgrade { accept_key } => upgrade(&shared, peer, holder, request, &accept_key),
+        Choice::Exchange => plain::exchange(&shared, caller.peer, holder.as_deref(), request).await,
+        Choice::Upgrade { accept_key } => upgrade(&shared, caller, holder, request, &accept_key),
         Choice::Refuse(status, text) => {
             let mut response = refusal(status, text);
             let mut add = |name: HeaderName, value| {
@@ -173,24 +222,25 @@ fn stranger(peer: SocketAddr, refused: trust::Refused) -> Response {
 /// back at once.
 fn upgrade(
     shared: &Arc<Shared>,
-    peer: SocketAddr,
+    caller: Caller,
     holder: Option<Arc<Holder>>,
     mut request: Request<Body>,
     accept_key: &str,
 ) -> Response {
-    if !shared.ready() || shared.connections.len() >= shared.limits.connections_max {
-        metrics::counter!("muster_gateway_refused_total").increment(1);
+    if let Err(reason) = admit(shared) {
+        reason.count();
         let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "no room for a connection now");
         return plain::later(shared, response);
     }
     let number = shared.next_number();
-    let connection = Connection::new(number, peer, holder, shared.uptime_ms(), &shared.limits);
+    let connection =
+        Connection::new(number, caller.peer, holder, shared.uptime_ms(), &shared.limits);
     let connection = Arc::new(connection);
     shared.connections.insert(connection.clone());
     // Its token may have been taken out since it was looked at.
     expel::expelled_from(shared, &connection);
     let upgrade = hyper::upgrade::on(&mut request);
-    let task = become_socket(shared.clone(), connection, upgrade);
+    let task = become_socket(shared.clone(), connection, caller.visit, upgrade);
     shared.tasks.spawn(task);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -202,9 +252,29 @@ fn upgrade(
     response
 }
 
+/// Whether a WebSocket may begin now.
+fn admit(shared: &Shared) -> Result<(), Reason> {
+    let (now, limits) = (shared.uptime_ms(), &shared.limits);
+    if !shared.ready() {
+        return Err(Reason::NotReady);
+    }
+    if shared.connections.len() >= limits.connections_max {
+        return Err(Reason::Connections);
+    }
+    // What is left then is for the workers.
+    if shared.admission.openings.projected_wait(now) > limits.report_turn_deadline {
+        return Err(Reason::Wait);
+    }
+    if !shared.admission.shakes_hands(now) {
+        return Err(Reason::Handshakes);
+    }
+    Ok(())
+}
+
 async fn become_socket(
     shared: Arc<Shared>,
     connection: Arc<Connection>,
+    _visit: Option<Arc<Visit>>,
     upgrade: hyper::upgrade::OnUpgrade,
 ) {
     match timeout(shared.limits.header_deadline, upgrade).await {

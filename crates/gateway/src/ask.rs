@@ -1,6 +1,7 @@
 //! Asking the workers: one report of an agent after the other, repeated while its fate is
 //! unknown, within the agent's patience.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +9,21 @@ use bus::Subject;
 use bus::v1::report_reply::{Accepted, Outcome};
 use bus::v1::{Report, Transport};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use opamp::InstanceUid;
+use opamp::ws::close_code;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
+use crate::admission::{Place, Reason};
 use crate::connection::Connection;
+use crate::inbox;
 use crate::incoming::Incoming;
 use crate::reply;
 use crate::session::Name;
-use crate::shared::Shared;
+use crate::shared::{Shared, panicked};
 use crate::ws::{Frame, Kind, NotTaken};
-use crate::{inbox, reply};
 
 /// Pause before the first repeat, doubled up to the last; up to twice as long is drawn.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -32,6 +37,12 @@ pub(crate) enum Answer {
     Accepted(Accepted),
     Stale,
     Unavailable,
+}
+
+/// A place among what is asked at once, for as long as it is held.
+enum Turn<'a> {
+    OfSession(#[expect(dead_code, reason = "held")] SemaphorePermit<'a>),
+    Of(Place<'a>),
 }
 
 /// How long to wait for an answer.
@@ -60,9 +71,18 @@ pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: 
         let reply = if hopeless > 0 {
             hopeless -= 1;
             None
+        } else if let Err(wait) = pace(&shared, &connection, &uid).await {
+            stay_away(&shared, &connection, &message, wait);
+            continue;
         } else {
             let span = tracing::info_span!("report", agent = %uid, gateway = %shared.id);
-            let reply = report(&shared, &connection, &message).instrument(span).await;
+            let asking = report(&shared, &connection, &message).instrument(span);
+            let Ok(reply) = AssertUnwindSafe(asking).catch_unwind().await.map_err(|panic| {
+                panicked("a report", &*panic);
+                poisonous(&shared, &connection, &message);
+            }) else {
+                continue;
+            };
             if reply.is_none() {
                 hopeless = connection.waiting(&uid);
             }
@@ -85,6 +105,38 @@ pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: 
             connection.cut();
         }
     }
+}
+
+/// An agent that begins sessions too often waits for its next one. `Err` says how long it is to
+/// stay away instead.
+async fn pace(shared: &Shared, connection: &Connection, uid: &InstanceUid) -> Result<(), Duration> {
+    if connection.holds(uid) {
+        return Ok(());
+    }
+    let wait = shared.guard.claim(uid, shared.uptime_ms())?;
+    if !wait.is_zero() {
+        metrics::counter!("muster_gateway_held_total").increment(1);
+        sleep(wait).await;
+    }
+    Ok(())
+}
+
+/// Refuses an agent a session. What else is on the connection stays.
+fn stay_away(shared: &Shared, connection: &Connection, message: &Incoming, wait: Duration) {
+    Reason::Loop.count();
+    let reply = shared.unavailable_for(message.reply_uid(), wait.max(shared.retry_after()));
+    // Who does not read it is no better off.
+    let _ = connection.send(Frame::message(reply, Kind::Error(message.uid)), usize::MAX);
+    if !connection.holds_any() {
+        connection.close(close_code::TRY_AGAIN_LATER);
+    }
+}
+
+/// A message whose handling panicked: it may do so again, so its agent is kept away for a while.
+fn poisonous(shared: &Shared, connection: &Connection, message: &Incoming) {
+    let reply = shared.banish(&message.uid);
+    let _ = connection.send(Frame::message(reply, Kind::Error(message.uid)), usize::MAX);
+    connection.close(close_code::INTERNAL);
 }
 
 /// What the agent of a message is told that is not known to be stored.
@@ -200,7 +252,7 @@ pub(crate) fn token_name(holder: Option<&trust::Holder>) -> String {
 impl Shared {
     /// Asks the workers, again and again while nothing is known of the report's fate.
     pub(crate) async fn ask(&self, report: &Report, patience: Patience) -> Answer {
-        let Ok(Ok(_turn)) = timeout(patience.turn, self.turns.acquire()).await else {
+        let Some(turn) = self.turn(report, patience.turn).await else {
             tracing::debug!("no turn among the reports in flight");
             return Answer::Unavailable;
         };
@@ -212,6 +264,11 @@ impl Shared {
             let left = deadline.saturating_duration_since(Instant::now());
             let attempt = (patience.attempt + more).min(left);
             if let Some(answer) = self.ask_once(report, attempt).await {
+                if let Turn::Of(place) = turn
+                    && !matches!(answer, Answer::Unavailable)
+                {
+                    place.answered(self.uptime_ms());
+                }
                 return answer;
             }
             let wait = self.jittered(pause);
@@ -221,6 +278,20 @@ impl Shared {
             sleep(wait).await;
             pause = (pause * 2).min(PAUSE_LAST);
         }
+    }
+
+    /// A turn among those asked at once. Polls and openings have their own.
+    async fn turn(&self, report: &Report, patience: Duration) -> Option<Turn<'_>> {
+        let lane = if report.transport == i32::from(Transport::Http) {
+            &self.admission.polls
+        } else if report.epoch == 0 {
+            &self.admission.openings
+        } else {
+            let turn = timeout(patience, self.turns.acquire()).await;
+            return turn.ok()?.ok().map(Turn::OfSession);
+        };
+        let place = lane.enter(self.uptime_ms(), patience).await;
+        place.map(Turn::Of)
     }
 
     /// One attempt; `None` if it is worth another.

@@ -63,6 +63,8 @@ pub(crate) enum Submitted {
     Queued,
     /// One agent too many.
     TooMany,
+    /// The agent says too much: the message is dropped.
+    Flood,
 }
 
 impl Connection {
@@ -106,6 +108,9 @@ impl Connection {
             }
         };
         let session = &mut agents.sessions[at];
+        if !session.may_speak(shared.uptime_ms(), shared.limits.messages) {
+            return Submitted::Flood;
+        }
         if let Some(epoch) = session.answers(&message) {
             return Submitted::Answered { epoch };
         }
@@ -139,6 +144,11 @@ impl Connection {
             self.waker.wake();
         }
         outcome
+    }
+
+    /// Whether an agent is held here.
+    pub(crate) fn holds(&self, uid: &InstanceUid) -> bool {
+        self.with(uid, |session| session.epoch() != 0).unwrap_or(false)
     }
 
     /// How many messages of an agent wait behind the one in flight.
@@ -401,6 +411,8 @@ pub(crate) struct Vitals {
     pinged: AtomicU64,
     writing: AtomicU64,
     message: AtomicU64,
+    /// The first message is awaited since then.
+    opening: AtomicU64,
     closing: AtomicU64,
     paused: AtomicBool,
 }
@@ -413,7 +425,7 @@ pub(crate) enum Verdict {
     Ping,
     /// A close waited long enough for replies in flight.
     Hurry,
-    /// A message takes too long to arrive.
+    /// A message takes too long to arrive, or the first one to begin.
     Expel,
     /// The peer is gone or does not read.
     Cut(&'static str),
@@ -426,6 +438,7 @@ impl Vitals {
             pinged: AtomicU64::new(0),
             writing: AtomicU64::new(0),
             message: AtomicU64::new(0),
+            opening: AtomicU64::new(now),
             closing: AtomicU64::new(0),
             paused: AtomicBool::new(false),
         }
@@ -447,6 +460,11 @@ impl Vitals {
 
     pub(crate) fn closing_at_least_since(&self, now: u64) {
         set_if_never(&self.closing, now);
+    }
+
+    /// A whole message arrived.
+    pub(crate) fn spoken(&self) {
+        self.opening.store(0, Ordering::Relaxed);
     }
 
     /// A message is arriving, or none is.
@@ -479,7 +497,8 @@ impl Vitals {
         if past(&self.pinged, limits.pong_deadline) {
             return Verdict::Cut("does not answer pings");
         }
-        if past(&self.message, limits.message_deadline) {
+        let mute = past(&self.opening, limits.opening_deadline);
+        if mute || past(&self.message, limits.message_deadline) {
             return Verdict::Expel;
         }
         let unpinged = self.pinged.load(Ordering::Relaxed) == 0;
@@ -504,6 +523,7 @@ mod tests {
     fn quiet_peers_are_pinged_once_and_then_cut() {
         let limits = Limits::default();
         let vitals = Vitals::new(1);
+        vitals.spoken();
         assert_eq!(vitals.judge(30_000, &limits), Verdict::Fine);
         assert_eq!(vitals.judge(30_001, &limits), Verdict::Ping);
         assert_eq!(vitals.judge(50_000, &limits), Verdict::Fine);
@@ -516,6 +536,8 @@ mod tests {
     fn writes_messages_and_closes_have_deadlines() {
         let limits = Limits::default();
         let vitals = Vitals::new(1);
+        assert_eq!(vitals.judge(30_001, &limits), Verdict::Expel, "says nothing");
+        vitals.spoken();
         vitals.writing_at_least_since(1);
         vitals.writing_at_least_since(9_000);
         assert_eq!(vitals.judge(30_001, &limits), Verdict::Cut("does not read"));

@@ -16,7 +16,7 @@ use crate::connection::Connection;
 use crate::reply;
 use crate::session::{Held, Session, Standing};
 use crate::shared::Shared;
-use crate::ws::Frame;
+use crate::ws::{Frame, Kind};
 
 /// Sessions in one question to a worker: one read and at most one write of the store.
 const RESUME_MAX: usize = 256;
@@ -190,7 +190,7 @@ fn ask(shared: &Shared, connection: &Connection, uid: InstanceUid) {
     let (now, times) = (shared.uptime_ms(), shared.limits.asks_max);
     if connection.with(&uid, |session| session.asks(now, times)).unwrap_or(false) {
         metrics::counter!("muster_gateway_full_state_asked_total").increment(1);
-        let frame = Frame::message(reply::full_state_wanted(&uid));
+        let frame = Frame::message(reply::full_state_wanted(&uid), Kind::Unique);
         // One that does not take it is asked again, or is about to be cut.
         let _ = connection.send(frame, shared.limits.outbox_bytes_max);
     }

@@ -13,8 +13,11 @@
 //! TCP connections. What may not enter: records, configs, stores.
 
 mod accept;
+mod addresses;
+mod admission;
 mod ask;
 mod bounds;
+mod bucket;
 mod budget;
 mod closes;
 mod config;
@@ -24,6 +27,7 @@ mod drain;
 mod error;
 mod expel;
 mod gateway;
+mod guard;
 mod inbox;
 mod incoming;
 mod index;
@@ -38,6 +42,7 @@ mod sweep;
 mod transport;
 mod ws;
 
+pub use bucket::Rate;
 pub use config::Config;
 pub use error::Error;
 pub use gateway::Gateway;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bucket::Rate;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -33,8 +35,32 @@ pub struct Limits {
     /// Bytes that the system holds of one connection and has not sent. More would only hide from
     /// us that the peer does not read.
     pub unsent_bytes_max: u32,
-    /// Reports asked of the workers at once; more wait here, where they have a deadline.
+    /// Connections from one address at once; 0 is no bound. Behind a load balancer all come from
+    /// its own.
+    pub connections_per_address_max: usize,
+    /// WebSocket handshakes. Beyond it they are refused: a fleet that comes back at once comes in
+    /// portions.
+    pub handshakes: Rate,
+    /// Sessions that one agent begins: a second apart, as others have it, but for a few in a row.
+    pub claims: Rate,
+    /// How long an agent that begins sessions too often waits for the next before it is sent away.
+    pub claim_wait_max: Duration,
+    /// Messages of one agent. The most talkative say a few in a second; what is more is a bug.
+    pub messages: Rate,
+    /// Messages in a row that are too many after which a connection is closed.
+    pub floods_in_a_row_max: u32,
+    /// Agents that are remembered because they came lately. It takes as many in a few seconds to
+    /// get by this.
+    pub guarded_max: usize,
+    /// Sessions' reports asked of the workers at once, and polls; more wait here, where they have
+    /// a deadline.
     pub reports_in_flight_max: usize,
+    /// Openings (the first reports of sessions) asked of the workers at once: fewer, since they come
+    /// in storms and reports must not wait behind them.
+    pub openings_in_flight_max: usize,
+    /// How long the workers may take for an opening. As many are asked at once as they answer in
+    /// that time, far below `report_timeout`: what is answered after it is asked again.
+    pub opening_latency: Duration,
     /// Requests from the bus that wait or are worked on at once.
     pub inbox_max: usize,
     /// Ended sessions waiting to be told to the workers: all of a large gateway's at once.
@@ -62,13 +88,16 @@ pub struct Limits {
     /// Levels of attributes in attributes and components in components. Collectors use 3.
     pub depth_max: usize,
 
-    /// For a TLS handshake. Many agents that reconnect at once take turns on the processor.
+    /// For a TLS handshake, and then for the first request's headers. Many agents that reconnect at
+    /// once take turns on the processor.
     pub handshake_deadline: Duration,
-    /// From a connection's start, or a reply's end, to a request's complete headers. Longer than
+    /// From a reply's end to a request's complete headers. Longer than
     /// the usual polling interval of 30 s, so that polls may reuse their connection.
     pub header_deadline: Duration,
     /// For an HTTP request's body.
     pub body_deadline: Duration,
+    /// From a WebSocket's start to the end of its first message. Agents speak at once.
+    pub opening_deadline: Duration,
     /// For one message on a WebSocket, from its first byte to its last.
     pub message_deadline: Duration,
     /// Without progress in writing: the peer does not read.
@@ -139,7 +168,16 @@ impl Default for Limits {
             outbox_bytes_max: 64 * KIB,
             replies_bytes_max: 2 * MIB,
             unsent_bytes_max: 16 << 10,
+            connections_per_address_max: 0,
+            handshakes: Rate { per_second: 5_000, burst: 5_000 },
+            claims: Rate { per_second: 1, burst: 5 },
+            claim_wait_max: Duration::from_secs(5),
+            messages: Rate { per_second: 20, burst: 1_200 },
+            floods_in_a_row_max: 8,
+            guarded_max: 65_536,
             reports_in_flight_max: 512,
+            openings_in_flight_max: 256,
+            opening_latency: Duration::from_millis(500),
             inbox_max: 1_024,
             closes_max: 131_072,
             malformed_in_a_row_max: 8,
@@ -154,6 +192,7 @@ impl Default for Limits {
             handshake_deadline: Duration::from_secs(15),
             header_deadline: Duration::from_secs(45),
             body_deadline: Duration::from_secs(30),
+            opening_deadline: Duration::from_secs(30),
             message_deadline: Duration::from_secs(120),
             write_deadline: Duration::from_secs(30),
             ping_interval: Duration::from_secs(30),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use model::SessionId;
 use opamp::InstanceUid;
 
+use crate::bucket::{Bucket, Rate};
 use crate::incoming::Incoming;
 
 /// An agent's session.
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     capabilities: u64,
     /// The newest decision whose offer was sent, or is about to be.
     offered: u64,
+    /// What it may still say.
+    messages: Bucket,
     /// A report is on its way, or its turn is being waited for.
     busy: bool,
     /// Messages behind the one in flight.
@@ -91,6 +94,7 @@ impl Session {
             answered: None,
             capabilities: 0,
             offered: 0,
+            messages: Bucket::default(),
             busy: false,
             waiting: VecDeque::new(),
         }
@@ -102,6 +106,11 @@ impl Session {
 
     pub(crate) fn is_busy(&self) -> bool {
         self.busy
+    }
+
+    /// Whether one more message is not too much.
+    pub(crate) fn may_speak(&mut self, now_ms: u64, rate: Rate) -> bool {
+        self.messages.take(now_ms, rate).is_ok()
     }
 
     /// Answers a message here if nothing can be learnt from it: the agent is held, nothing of it

@@ -1,10 +1,13 @@
 //! What all tasks of a gateway share.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use model::{Clock, GatewayId, Random, SessionId};
 use opamp::InstanceUid;
 use tokio::sync::Semaphore;
@@ -13,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trust::Door;
 
+use crate::addresses::Addresses;
+use crate::admission::{Admission, Reason};
 use crate::budget::Budget;
 use crate::closes::Closes;
 use crate::doubts::Doubts;
+use crate::guard::Guard;
 use crate::index::{Connections, Index};
 use crate::presence::Spoken;
 use crate::session::Ended;
@@ -37,8 +43,13 @@ pub(crate) struct Shared {
     pub(crate) closes: Closes,
     pub(crate) doubts: Doubts,
     pub(crate) budget: Arc<Budget>,
-    /// Turns among the reports in flight.
+    /// Turns of sessions' reports among those in flight.
     pub(crate) turns: Semaphore,
+    pub(crate) admission: Admission,
+    pub(crate) guard: Guard,
+    pub(crate) addresses: Arc<Addresses>,
+    /// The system lets no connection in, for want of files.
+    pub(crate) starved: AtomicBool,
     /// What follows the uid in the answer to a heartbeat: the same for all agents.
     pub(crate) heartbeat_tail: Bytes,
     pub(crate) draining: AtomicBool,
@@ -75,6 +86,10 @@ impl Shared {
             doubts: Doubts::default(),
             budget: Budget::new(limits.inbound_bytes_max),
             turns: Semaphore::new(limits.reports_in_flight_max),
+            admission: Admission::new(&limits),
+            guard: Guard::new(&limits),
+            addresses: Addresses::new(limits.connections_per_address_max),
+            starved: AtomicBool::new(false),
             heartbeat_tail: reply::heartbeat_tail(),
             draining: AtomicBool::new(false),
             shedding: AtomicBool::new(false),
@@ -87,12 +102,15 @@ impl Shared {
         }
     }
 
-    /// Runs a task that ends with the gateway at the latest.
+    /// Runs a task that ends with the gateway at the latest. Should it panic, that is its end.
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let kill = self.kill.clone();
         self.tasks.spawn(async move {
+            let task = AssertUnwindSafe(kill.run_until_cancelled(task)).catch_unwind();
             // Killed or not, it is over.
-            let _ = kill.run_until_cancelled(task).await;
+            if let Err(panic) = task.await {
+                panicked("a task", &*panic);
+            }
         });
     }
 
@@ -128,8 +146,27 @@ impl Shared {
 
     /// The answer to a message that could not be stored.
     pub(crate) fn unavailable(&self, uid: Vec<u8>) -> Bytes {
+        self.unavailable_for(uid, self.retry_after())
+    }
+
+    /// The answer to an agent that is to stay away for so long.
+    pub(crate) fn unavailable_for(&self, uid: Vec<u8>, wait: Duration) -> Bytes {
         metrics::counter!("muster_gateway_unavailable_total").increment(1);
-        reply::unavailable(uid, self.retry_after())
+        reply::unavailable(uid, wait)
+    }
+
+    /// An agent says too much, or its words do harm: it is told to stay away, and when it comes
+    /// back sooner it is told again.
+    pub(crate) fn banish(&self, uid: &InstanceUid) -> Bytes {
+        let wait = self.retry_after();
+        self.guard.banish(uid, self.uptime_ms(), wait);
+        self.unavailable_for(uid.as_bytes().to_vec(), wait)
+    }
+
+    /// The answer to a message for which there is no memory.
+    pub(crate) fn out_of_memory(&self, uid: Vec<u8>) -> Bytes {
+        Reason::Memory.count();
+        self.unavailable(uid)
     }
 
     /// What may be sent of a reply: itself, or a short one if it exceeds the limit.
@@ -166,12 +203,21 @@ impl Shared {
         self.bus_heard_ms.load(Ordering::Relaxed)
     }
 
-    /// Whether the bus was heard lately and the gateway is not about to stop.
+    /// Whether the bus was heard lately, connections get in, and the gateway is not about to stop.
     pub(crate) fn ready(&self) -> bool {
         let heard = self.bus_heard_ms();
         let silence = u128::from(self.uptime_ms().saturating_sub(heard));
         heard != 0
             && silence <= self.limits.bus_silence_max.as_millis()
             && !self.draining.load(Ordering::Relaxed)
+            && !self.starved.load(Ordering::Relaxed)
     }
+}
+
+/// Work on something panicked, and whoever owns it goes on without it.
+pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) {
+    metrics::counter!("muster_gateway_panics_total").increment(1);
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    tracing::error!(what, panic = text, "panicked: a bug");
 }

@@ -6,6 +6,7 @@ mod coding;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -17,6 +18,7 @@ use opamp::InstanceUid;
 use tracing::Instrument as _;
 use trust::Holder;
 
+use crate::admission::Reason;
 use crate::ask::{Answer, Patience, token_name};
 use crate::incoming::{Incoming, Refused};
 use crate::reply;
@@ -38,6 +40,11 @@ pub(crate) async fn exchange(
         Ok(coded) => coded,
         Err(text) => return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text),
     };
+    if shared.admission.polls.projected_wait(shared.uptime_ms()) > turn_patience(shared) {
+        Reason::Wait.count();
+        let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many agents wait");
+        return later(shared, response);
+    }
     let gzip = coding::allows_gzip(parts.headers.get_all(ACCEPT_ENCODING));
     let (bytes, charge) = match body::read(shared, &parts.headers, body, coded).await {
         Ok(read) => read,
@@ -48,6 +55,13 @@ pub(crate) async fn exchange(
         Err(refused) => return refuse(&parts.headers, refused, gzip).await,
     };
     count_mismatch(&parts.headers, &incoming);
+    if let Err(wait) = shared.guard.poll(&incoming.uid, shared.uptime_ms()) {
+        Reason::Flood.count();
+        let wait = wait.max(shared.retry_after());
+        let reply = shared.unavailable_for(incoming.reply_uid(), wait);
+        let response = respond(StatusCode::SERVICE_UNAVAILABLE, reply, gzip).await;
+        return after(wait, response);
+    }
     let span = tracing::info_span!("report", agent = %incoming.uid, gateway = %shared.id);
     let answer = ask(shared, peer, holder, &incoming).instrument(span).await;
     match answer {
@@ -73,9 +87,13 @@ pub(crate) fn refusal(status: StatusCode, text: &'static str) -> Response {
 }
 
 /// Tells the agent when to come back.
-pub(crate) fn later(shared: &Shared, mut response: Response) -> Response {
+pub(crate) fn later(shared: &Shared, response: Response) -> Response {
+    after(shared.retry_after(), response)
+}
+
+fn after(wait: Duration, mut response: Response) -> Response {
     // Rounded up: never sooner than meant.
-    let seconds = shared.retry_after().as_secs() + 1;
+    let seconds = wait.as_secs() + 1;
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }
@@ -96,11 +114,16 @@ async fn ask(
         ..Default::default()
     };
     let limit = shared.limits.poll_patience;
-    let patience = Patience { turn: limit / 2, attempt: limit, total: limit };
+    let patience = Patience { turn: turn_patience(shared), attempt: limit, total: limit };
     match shared.ask(&report, patience).await {
         Answer::Accepted(accepted) => Some(accepted.message),
         Answer::Stale | Answer::Unavailable => None,
     }
+}
+
+/// How long a poll waits for its turn: half of all its patience.
+fn turn_patience(shared: &Shared) -> Duration {
+    shared.limits.poll_patience / 2
 }
 
 fn unreadable(shared: &Shared, error: &body::Unreadable) -> Response {
@@ -112,7 +135,10 @@ fn unreadable(shared: &Shared, error: &body::Unreadable) -> Response {
     };
     let response = refusal(status, error.text());
     match error {
-        body::Unreadable::Exhausted => later(shared, response),
+        body::Unreadable::Exhausted => {
+            Reason::Memory.count();
+            later(shared, response)
+        }
         _ => response,
     }
 }

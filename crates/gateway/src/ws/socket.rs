@@ -3,21 +3,23 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use opamp::envelope;
 use opamp::ws::{Decoder, Event, Role, close_code};
+use opamp::{InstanceUid, envelope};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::writer::Writer;
 use super::{Frame, Kind};
+use crate::admission::Reason;
 use crate::budget::Charge;
 use crate::connection::{Connection, Submitted};
 use crate::incoming::{Incoming, Refused};
-use crate::shared::Shared;
+use crate::shared::{Shared, panicked};
 use crate::{ask, reply};
 
 const SCRATCH_BYTES: usize = 32 << 10;
@@ -36,6 +38,9 @@ pub(crate) struct Socket<IO> {
     /// For the message that is arriving.
     charge: Charge,
     malformed_in_a_row: u32,
+    floods_in_a_row: u32,
+    /// Something panicked here.
+    broken: bool,
     phase: Phase,
 }
 
@@ -68,19 +73,36 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             writer: Writer::default(),
             charge,
             malformed_in_a_row: 0,
+            floods_in_a_row: 0,
+            broken: false,
             phase: Phase::Open,
         }
     }
 
     /// Serves until the connection is over.
     pub(crate) async fn run(mut self) {
-        poll_fn(|context| self.poll(context)).await;
+        poll_fn(|context| self.poll_safely(context)).await;
         for ended in self.connection.finish() {
             self.shared.ended(ended);
         }
         let deadline = self.shared.limits.close_deadline;
         // The peer may be gone; then there is nobody to say it to.
         let _ = tokio::time::timeout(deadline, self.io.shutdown()).await;
+    }
+
+    /// A panic is the end of this connection, and of nothing else.
+    fn poll_safely(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let panic = match catch_unwind(AssertUnwindSafe(|| self.poll(context))) {
+            Ok(poll) => return poll,
+            Err(panic) => panic,
+        };
+        panicked("a connection", &*panic);
+        if std::mem::replace(&mut self.broken, true) {
+            return Poll::Ready(());
+        }
+        self.close(close_code::INTERNAL, "the server has a bug");
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -193,22 +215,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     }
 
     fn message(&mut self, data: Vec<u8>) {
+        self.connection.vitals.spoken();
         let mut charge = self.shared.budget.open();
         if charge.set(data.len()).is_err() {
             let uid = envelope::body(&data).map_or_else(|_| Vec::new(), reply::salvage_uid);
-            let reply = self.shared.unavailable(uid);
+            let reply = self.shared.out_of_memory(uid);
             return self.push(Frame::message(reply, Kind::Unique));
         }
         match read(data, charge, &self.shared) {
             Ok(incoming) => {
                 self.malformed_in_a_row = 0;
-                self.submit(incoming);
+                let floods = std::mem::take(&mut self.floods_in_a_row);
+                self.submit(incoming, floods);
             }
             Err(refused) => self.refuse(refused),
         }
     }
 
-    fn submit(&mut self, incoming: Incoming) {
+    fn submit(&mut self, incoming: Incoming, floods: u32) {
         let (uid, sequence_num) = (incoming.uid, incoming.sequence_num);
         let shared = &self.shared;
         match self.connection.submit(incoming, shared) {
@@ -225,12 +249,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                 shared.spawn(ask::work(shared.clone(), connection, uid));
             }
             Submitted::Queued => {}
+            Submitted::Flood => self.flooded(uid, floods + 1),
             Submitted::TooMany => self.refuse(Refused {
                 uid: uid.as_bytes().to_vec(),
                 text: "too many agents on one connection".to_owned(),
                 undecodable: false,
             }),
         }
+    }
+
+    /// An agent says too much: the first time it is told so, and if it goes on it must go.
+    fn flooded(&mut self, uid: InstanceUid, floods: u32) {
+        Reason::Flood.count();
+        self.floods_in_a_row = floods;
+        if floods < self.shared.limits.floods_in_a_row_max {
+            let reply = self.shared.unavailable(uid.as_bytes().to_vec());
+            return self.push(Frame::message(reply, Kind::Error(uid)));
+        }
+        let reply = self.shared.banish(&uid);
+        self.push(Frame::message(reply, Kind::Error(uid)));
+        self.close(close_code::TRY_AGAIN_LATER, "too many messages");
     }
 
     fn refuse(&mut self, mut refused: Refused) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bus::v1::{
     Close, CloseReply, GatewayReply, GatewayRequest, Generation, Presence, Report, ReportReply,
     Resume, ResumeReply, gateway_reply, gateway_request, resume_reply,
 };
-use bus::{Client, InProcess, Subject, WORKERS};
+use bus::{Bus, Client, InProcess, Subject, WORKERS};
 use gateway::{Config, Error, Gateway, Limits};
 use model::{Clock, GatewayId, Random, Timestamp};
 use opamp::Message as _;
@@ -46,6 +47,7 @@ pub(crate) struct Seen {
     delay: Mutex<Duration>,
     resumes: Mutex<Vec<Resume>>,
     held: Mutex<Option<resume_reply::Outcome>>,
+    clock_breaks: Arc<AtomicBool>,
 }
 
 impl Field {
@@ -59,16 +61,27 @@ impl Field {
 
     /// A gateway that lets agents in by this door.
     pub(crate) async fn behind(door: Door, adjust: impl FnOnce(&mut Limits)) -> Self {
-        let bus = Arc::new(InProcess::default());
-        let clock = Arc::new(TestClock(tokio::time::Instant::now()));
-        let client = async |name| Client::new(bus.clone(), "test", name, clock.clone()).await;
+        Self::over(|bus| bus, door, adjust).await
+    }
+
+    /// A gateway that speaks to the others over what is made of the bus.
+    pub(crate) async fn over(
+        made: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        door: Door,
+        adjust: impl FnOnce(&mut Limits),
+    ) -> Self {
+        let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
+        let seen = Arc::new(Seen::new());
+        let clock = Arc::new(TestClock(tokio::time::Instant::now(), seen.clock_breaks.clone()));
+        let on = async |bus, name| Client::new(bus, "test", name, clock.clone()).await;
+        let client = async |name| on(bus.clone(), name).await;
         let workers = client("workers").await.unwrap();
         let mut config = Config::new(GatewayId::new("g1"));
         config.limits.sweep_interval = Duration::from_millis(20);
         config.limits.presence_interval = Duration::from_millis(50);
         config.door = door;
         adjust(&mut config.limits);
-        let bus = client("g1").await.unwrap();
+        let bus = on(made(bus.clone()), "g1").await.unwrap();
         let gateway = Gateway::new(config, bus, clock.clone(), Arc::new(Sequence::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -76,7 +89,7 @@ impl Field {
             address,
             gateway: gateway.clone(),
             stop: CancellationToken::new(),
-            seen: Arc::new(Seen::new()),
+            seen,
             control: client("control").await.unwrap(),
             tasks: JoinSet::new(),
             serving: JoinSet::new(),
@@ -172,6 +185,7 @@ impl Seen {
             delay: Mutex::default(),
             resumes: Mutex::default(),
             held: Mutex::new(Some(resume_reply::Outcome::Held)),
+            clock_breaks: Arc::default(),
         }
     }
 
@@ -186,6 +200,11 @@ impl Seen {
     /// Answers come this much later.
     pub(crate) fn delay(&self, by: Duration) {
         *lock(&self.delay) = by;
+    }
+
+    /// The clock panics when it is asked next.
+    pub(crate) fn break_the_clock(&self) {
+        self.clock_breaks.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn answer_as_usual(&self) {
@@ -275,10 +294,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[derive(Debug)]
-struct TestClock(tokio::time::Instant);
+struct TestClock(tokio::time::Instant, Arc<AtomicBool>);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
+        assert!(!self.1.swap(false, Ordering::Relaxed), "as it was asked to");
         let since = u64::try_from(self.0.elapsed().as_millis()).unwrap();
         Timestamp(1_800_000_000_000 + since)
     }

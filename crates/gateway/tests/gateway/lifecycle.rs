@@ -5,8 +5,11 @@ use std::time::Duration;
 use opamp::v1::AgentDisconnect;
 use opamp::ws::{Event, Opcode};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::agent::{Agent, heartbeat, report, uid};
-use crate::field::{Field, until};
+use crate::field::{Field, PATIENCE, until};
 
 #[tokio::test]
 async fn a_close_is_echoed_and_told_to_the_workers_with_the_last_number() {
@@ -129,7 +132,7 @@ async fn a_drain_closes_with_1001_and_tells_every_session_s_end() {
     assert!(!field.gateway.ready());
     field.stopped().await.unwrap();
     assert_eq!(field.seen.closes().len(), 20);
-    assert!(tokio::net::TcpStream::connect(field.address).await.is_err());
+    assert!(TcpStream::connect(field.address).await.is_err());
     until("the last presence", || {
         field.seen.presence().last().is_some_and(|presence| presence.sessions == 0)
     })
@@ -157,4 +160,59 @@ async fn no_more_sockets_than_allowed() {
     let retry = retry.split("retry-after: ").nth(1).and_then(|rest| rest.lines().next());
     let seconds: u64 = retry.unwrap().parse().unwrap();
     assert!((30..=61).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn slow_peers_are_cut_at_each_phase() {
+    let field = Field::with(|limits| {
+        limits.handshake_deadline = Duration::from_millis(200);
+        limits.header_deadline = Duration::from_millis(300);
+        limits.opening_deadline = Duration::from_millis(200);
+        limits.body_deadline = Duration::from_millis(200);
+        limits.connections_per_address_max = 4;
+    })
+    .await;
+    let answer = |head: &'static [u8]| async move {
+        let mut stream = TcpStream::connect(field.address).await.unwrap();
+        let mut answer = Vec::new();
+        let drip = async {
+            for byte in head {
+                stream.write_all(&[*byte]).await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            stream.read_to_end(&mut answer).await
+        };
+        // One that writes on behind the end is told so by an error.
+        let _ = tokio::time::timeout(PATIENCE, drip).await.expect("is cut");
+        String::from_utf8(answer).unwrap()
+    };
+    assert_eq!(answer(b"").await, "", "says nothing");
+    assert_eq!(answer(b"GET /v1/opamp HTTP/1.1\r\nHost: somebody").await, "");
+    let posts = b"POST /v1/opamp HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\
+        Content-Type: application/x-protobuf\r\n\r\n";
+    let mut poster = TcpStream::connect(field.address).await.unwrap();
+    poster.write_all(posts).await.unwrap();
+    let mut head = [0; 12];
+    tokio::time::timeout(PATIENCE, poster.read_exact(&mut head)).await.unwrap().unwrap();
+    assert_eq!(&head, b"HTTP/1.1 408");
+    drop(poster);
+    let mut mute = Agent::connect(field.address).await;
+    mute.send_frame(Opcode::Ping, b"is no message").await;
+    assert!(matches!(mute.event().await, Some(Event::Pong(_))));
+    assert_eq!(mute.closed().await, Some(1008));
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections() {
+    let field = Field::with(|limits| limits.connections_per_address_max = 3).await;
+    let held = [Agent::claimed(field.address, 1).await, Agent::claimed(field.address, 2).await];
+    let mut waiting = TcpStream::connect(field.address).await.unwrap();
+    let mut refused = TcpStream::connect(field.address).await.unwrap();
+    let end = tokio::time::timeout(PATIENCE, refused.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    // A socket counts like a connection that has not said yet what it is.
+    drop(held);
+    until("they are gone", || field.gateway.sessions() == 0).await;
+    waiting.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    Agent::claimed(field.address, 3).await;
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests stop at what they do not expect")]
 
+mod admission;
 mod agent;
 mod deliveries;
 mod doors;
@@ -11,6 +12,7 @@ mod field;
 mod heartbeats;
 mod lifecycle;
 mod memory;
+mod panics;
 mod plain;
 mod refusals;
 mod shed;

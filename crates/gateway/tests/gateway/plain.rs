@@ -14,19 +14,19 @@ use tokio::time::timeout;
 use crate::agent::{heartbeat, report, uid};
 use crate::field::{Field, PATIENCE, unavailable};
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: Vec<u8>,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn message(&self) -> ServerToAgent {
+    pub(crate) fn message(&self) -> ServerToAgent {
         ServerToAgent::decode(&self.body[..]).unwrap()
     }
 }
@@ -52,7 +52,7 @@ async fn request(field: &Field, head: &str, body: &[u8]) -> Answer {
     }
 }
 
-async fn post(field: &Field, headers: &str, body: &[u8]) -> Answer {
+pub(crate) async fn post(field: &Field, headers: &str, body: &[u8]) -> Answer {
     let length = body.len();
     let head = format!(
         "POST /v1/opamp HTTP/1.1\r\nContent-Type: application/x-protobuf\r\n\

@@ -97,6 +97,8 @@ pub mod close_code {
     pub const POLICY: u16 = 1008;
     /// The peer's message is too big.
     pub const TOO_BIG: u16 = 1009;
+    /// The server failed.
+    pub const INTERNAL: u16 = 1011;
     /// The endpoint is short of room; later it may do.
     pub const TRY_AGAIN_LATER: u16 = 1013;
 }
