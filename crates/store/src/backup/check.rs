@@ -136,7 +136,9 @@ impl Contents {
                 self.assignments = tables::intent::decode(&key, &bytes).map_err(unreadable)?.value;
                 self.summary.decision = value.version;
             }
-            Table::Agents => return Err(damaged(at, "records are not part of a backup")),
+            Table::Agents | Table::Leases => {
+                return Err(damaged(at, "records and leases are not part of a backup"));
+            }
         }
         Ok(())
     }
