@@ -55,8 +55,8 @@ pub struct Limits {
     /// Sessions' reports asked of the workers at once, and polls; more wait here, where they have
     /// a deadline.
     pub reports_in_flight_max: usize,
-    /// Openings (the first reports of sessions) asked of the workers at once: fewer, since they come
-    /// in storms and reports must not wait behind them.
+    /// Openings (the first reports of sessions) asked of the workers at once: fewer, since they
+    /// come in storms and reports must not wait behind them.
     pub openings_in_flight_max: usize,
     /// How long the workers may take for an opening. As many are asked at once as they answer in
     /// that time, far below `report_timeout`: what is answered after it is asked again.

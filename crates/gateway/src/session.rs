@@ -240,8 +240,8 @@ impl Session {
         }
         self.epoch = epoch;
         self.floor = 0;
-        // If something is still missing, the worker has seen it by the numbers; but it knows nothing
-        // of what was lost since it was asked.
+        // If something is still missing, the worker has seen it by the numbers; but it knows
+        // nothing of what was lost since it was asked.
         if name.dirty {
             self.standing = Standing::Sure;
         }
