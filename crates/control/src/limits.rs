@@ -13,6 +13,9 @@ pub struct Limits {
     pub lease_ms: u64,
     /// How often the lease is renewed, or looked at by others.
     pub lease_interval: Duration,
+    /// How long agents may take to report again after records were lost, before those that did not
+    /// are shown no more.
+    pub return_window: Duration,
     /// How often silent gateways are looked for.
     pub reap_interval: Duration,
     /// How often it is looked at how gateways are filled.
@@ -122,6 +125,7 @@ impl Default for Limits {
             gateway_lease_ms: 10_000,
             lease_ms: 9_000,
             lease_interval: Duration::from_secs(2),
+            return_window: Duration::from_secs(90),
             reap_interval: Duration::from_secs(2),
             balance_interval: Duration::from_secs(10),
             gateway_memory_ms: 30 * 24 * 3_600_000,

@@ -167,6 +167,7 @@ impl Control {
             records: self.records.clone(),
             processes: self.processes.clone(),
             rebuilt: rebuilt.clone(),
+            outdated: Arc::default(),
         };
         let governor = Governor {
             limits,
@@ -179,6 +180,7 @@ impl Control {
         tasks.spawn(stop.clone().run_until_cancelled_owned(listen));
         let reconciler = Reconciler { limits, view: view.clone(), ledger, bus, rebuilt, decided };
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().events()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().generations()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));

@@ -27,6 +27,8 @@ pub(crate) struct Feed {
     pub(crate) processes: Arc<Processes>,
     /// Rung after each snapshot.
     pub(crate) rebuilt: Arc<Notify>,
+    /// Rung when only another snapshot shows what is left of the records.
+    pub(crate) outdated: Arc<Notify>,
 }
 
 impl Feed {
@@ -61,6 +63,31 @@ impl Feed {
                     }
                 }
                 Err(error) => tracing::warn!(%error, "gateways cannot be heard"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Hears how old the records are, for ever. When some were lost, agents are shown as they were
+    /// known while they report again; then a snapshot shows who did not.
+    pub(crate) async fn generations(self) {
+        let (mut backoff, mut newest) = (Backoff::new(&self.limits), 0);
+        loop {
+            let inbox = self.bus.subscribe(&Subject::Generation, self.limits.status_inbox_max);
+            match within(self.limits.bus_timeout, "the bus", inbox).await {
+                Ok(mut inbox) => {
+                    backoff.reset();
+                    while let Some(received) = inbox.next().await {
+                        let told: v1::Generation = received.body;
+                        if newest != 0 && told.generation > newest {
+                            tracing::warn!(generation = told.generation, "records were lost");
+                            tokio::time::sleep(self.limits.return_window).await;
+                            self.outdated.notify_one();
+                        }
+                        newest = newest.max(told.generation);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the records' age cannot be heard"),
             }
             backoff.wait().await;
         }
@@ -134,7 +161,14 @@ impl Feed {
     /// another reason is opened again where it was.
     async fn follow(&self, mut next: Position, backoff: &mut Backoff) -> Error {
         loop {
-            let error = match self.read(&mut next, backoff).await {
+            let read = tokio::select! {
+                biased;
+                () = self.outdated.notified() => {
+                    return Error::Unavailable("records were lost".to_owned());
+                }
+                read = self.read(&mut next, backoff) => read,
+            };
+            let error = match read {
                 Ok(()) => "the reader ended".to_owned(),
                 Err(error @ bus::Error::OutOfRange { .. }) => return error.into(),
                 Err(error) => error.to_string(),

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::v1::{Presence, Reap, ReapReply};
+use bus::v1::{Generation, Presence, Reap, ReapReply};
 use bus::{Inbox, Subject, WORKERS};
+use control::Limits;
 use model::record::Owner;
 use model::{AgentRecord, GatewayId, SessionId};
+use store::Store as _;
 use tokio::time::timeout;
 
 use crate::rig::{PATIENCE, Rig, Time, Watched, agent, put, until};
@@ -72,4 +74,26 @@ async fn one_control_at_a_time_keeps_house_and_another_takes_over() {
         asks_two.try_next().await.is_some()
     })
     .await;
+}
+
+#[tokio::test]
+async fn lost_records_are_shown_while_agents_return_and_then_no_more() {
+    let records = Watched::default();
+    for byte in 1..=2 {
+        put(&records, &agent(byte, "prod")).await;
+    }
+    let limits = Limits { return_window: Duration::from_millis(100), ..Limits::default() };
+    let rig = Rig::start(records.clone(), limits).await;
+    until("the fleet is read", async || rig.total("").await == 2).await;
+    let tell = async |generation| {
+        rig.bus.publish(&Subject::Generation, &Generation { generation }).await.unwrap();
+    };
+    tell(5).await;
+    records.inner.lose(store::Generation(6));
+    // It finds out, and begins anew.
+    records.inner.ready().await.unwrap();
+    put(&records, &agent(1, "prod")).await;
+    tell(6).await;
+    assert_eq!(rig.total("").await, 2, "not gone at once");
+    until("who did not return is shown no more", async || rig.total("").await == 1).await;
 }

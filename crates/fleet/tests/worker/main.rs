@@ -6,6 +6,7 @@ mod brake;
 mod faults;
 mod life;
 mod rig;
+mod sessions;
 
 use bus::Subject;
 use bus::v1::{
