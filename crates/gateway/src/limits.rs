@@ -18,8 +18,10 @@ pub struct Limits {
     /// Bytes of agents' messages held in the whole process, so that many large ones at once do
     /// not exhaust its memory. Beyond it peers are told to come back later.
     pub inbound_bytes_max: usize,
-    /// WebSockets held at once, and as many connections still speaking HTTP. One file each.
+    /// WebSockets held at once. One file each.
     pub connections_max: usize,
+    /// Connections at once that speak HTTP: handshakes and polls. One file each.
+    pub http_connections_max: usize,
     /// Agents on one WebSocket, for proxies that share one.
     pub agents_per_connection_max: usize,
     /// Bytes of messages of one connection that wait for a report in flight. Beyond it the
@@ -163,6 +165,7 @@ impl Default for Limits {
             send_bytes_max: 64 * MIB,
             inbound_bytes_max: 512 * MIB,
             connections_max: 100_000,
+            http_connections_max: 100_000,
             agents_per_connection_max: 1_000,
             waiting_bytes_max: 256 * KIB,
             outbox_bytes_max: 64 * KIB,

@@ -90,6 +90,15 @@ pub(crate) struct Layer {
     /// WebSockets held at once; beyond it handshakes get 503 [default: 100000]
     #[arg(long, value_name = "N", env = "MUSTER_OPAMP_CONNECTIONS_MAX")]
     pub(crate) opamp_connections_max: Option<u64>,
+    /// WebSocket handshakes taken in a second; beyond it they get 503 [default: 5000]
+    #[arg(long, value_name = "N", env = "MUSTER_OPAMP_HANDSHAKES_MAX")]
+    pub(crate) opamp_handshakes_max: Option<u64>,
+    /// Connections of one address; not behind a load balancer [default: as many as come]
+    #[arg(long, value_name = "N", env = "MUSTER_OPAMP_ADDRESS_CONNECTIONS_MAX")]
+    pub(crate) opamp_address_connections_max: Option<u64>,
+    /// Cut a connection that takes nothing of what it is sent for so long [default: 30s]
+    #[arg(long, value_name = "TIME", env = "MUSTER_OPAMP_WRITE_DEADLINE")]
+    pub(crate) opamp_write_deadline: Option<String>,
     /// Ping a WebSocket after so long a silence [default: 30s]
     #[arg(long, value_name = "TIME", env = "MUSTER_OPAMP_PING_AFTER")]
     pub(crate) opamp_ping_after: Option<String>,
@@ -242,6 +251,11 @@ impl Layer {
             opamp_reply_max_bytes: self.opamp_reply_max_bytes.or(below.opamp_reply_max_bytes),
             opamp_memory_max_bytes: self.opamp_memory_max_bytes.or(below.opamp_memory_max_bytes),
             opamp_connections_max: self.opamp_connections_max.or(below.opamp_connections_max),
+            opamp_handshakes_max: self.opamp_handshakes_max.or(below.opamp_handshakes_max),
+            opamp_address_connections_max: self
+                .opamp_address_connections_max
+                .or(below.opamp_address_connections_max),
+            opamp_write_deadline: self.opamp_write_deadline.or(below.opamp_write_deadline),
             opamp_ping_after: self.opamp_ping_after.or(below.opamp_ping_after),
             poll_lease: self.poll_lease.or(below.poll_lease),
             opamp_tls_cert: self.opamp_tls_cert.or(below.opamp_tls_cert),

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const GATEWAY_DRAIN: Duration = Duration::from_secs(18);
 /// What a stage gets beyond its roles' own deadlines before it is cut off.
 pub(crate) const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
+/// Files that are kept from agents' connections: for stores, the bus, operators, probes.
+pub(crate) const FILES_KEPT: usize = 96;
 /// How long workers and control may take to finish what they hold. Together with the gateways'
 /// time this stays under the 30 s that Kubernetes waits before it kills.
 pub(crate) const WORKER_DRAIN: Duration = Duration::from_secs(8);

@@ -4,6 +4,7 @@
 pub(crate) mod backends;
 mod beacon;
 mod durability;
+mod files;
 mod listen;
 mod roles;
 pub(crate) mod seams;

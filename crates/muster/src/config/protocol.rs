@@ -20,6 +20,12 @@ pub(crate) struct Protocol {
     pub(crate) memory_max_bytes: usize,
     /// WebSockets at once.
     pub(crate) connections_max: usize,
+    /// WebSocket handshakes in a second.
+    pub(crate) handshakes_max: u32,
+    /// Connections of one address; 0 is no bound.
+    pub(crate) address_connections_max: usize,
+    /// Time without progress in writing to a peer.
+    pub(crate) write_deadline: Duration,
     /// Silence on a WebSocket before it is pinged.
     pub(crate) ping_interval: Duration,
     /// Silence of an agent that polls before it counts as gone.
@@ -28,22 +34,29 @@ pub(crate) struct Protocol {
 
 impl Protocol {
     pub(super) fn check(layer: &Layer) -> anyhow::Result<Self> {
-        let bytes = |flag, value: Option<u64>, default, range| {
+        let count = |flag, value: Option<u64>, default, range| {
             let value = within(flag, value.unwrap_or(default), range)?;
             Ok::<_, anyhow::Error>(usize::try_from(value).unwrap_or(usize::MAX))
         };
         // One message crosses the bus whole, and the bus takes 64 MiB.
         let message = 64 * KIB..=64 * MIB;
         let set = layer.opamp_message_max_bytes;
-        let message_max_bytes = bytes("opamp-message-max-bytes", set, 64 * MIB, message.clone())?;
+        let message_max_bytes = count("opamp-message-max-bytes", set, 64 * MIB, message.clone())?;
         let set = layer.opamp_reply_max_bytes;
-        let reply_max_bytes = bytes("opamp-reply-max-bytes", set, 64 * MIB, message)?;
+        let reply_max_bytes = count("opamp-reply-max-bytes", set, 64 * MIB, message)?;
         let least = message_max_bytes as u64;
         let memory = least..=1 << 40;
         let set = layer.opamp_memory_max_bytes;
-        let memory_max_bytes = bytes("opamp-memory-max-bytes", set, 512 * MIB, memory)?;
+        let memory_max_bytes = count("opamp-memory-max-bytes", set, 512 * MIB, memory)?;
         let set = layer.opamp_connections_max;
-        let connections_max = bytes("opamp-connections-max", set, 100_000, 1..=1_000_000)?;
+        let connections_max = count("opamp-connections-max", set, 100_000, 1..=1_000_000)?;
+        let handshakes_max = layer.opamp_handshakes_max.unwrap_or(5_000);
+        let handshakes_max = within("opamp-handshakes-max", handshakes_max, 1..=100_000)?;
+        let flag = "opamp-address-connections-max";
+        let set = layer.opamp_address_connections_max;
+        let bounded = set.map(|_| count(flag, set, 1, 1..=1_000_000)).transpose()?;
+        let set = layer.opamp_write_deadline.as_deref();
+        let write_deadline = time("opamp-write-deadline", set.unwrap_or("30s"))?;
         let set = layer.opamp_ping_after.as_deref();
         let ping_interval = time("opamp-ping-after", set.unwrap_or("30s"))?;
         let poll_lease = time("poll-lease", layer.poll_lease.as_deref().unwrap_or("90s"))?;
@@ -52,6 +65,9 @@ impl Protocol {
             reply_max_bytes,
             memory_max_bytes,
             connections_max,
+            handshakes_max: u32::try_from(handshakes_max).unwrap_or(u32::MAX),
+            address_connections_max: bounded.unwrap_or(0),
+            write_deadline,
             ping_interval,
             poll_lease,
         })
@@ -63,6 +79,12 @@ impl Protocol {
         limits.send_bytes_max = self.reply_max_bytes;
         limits.inbound_bytes_max = self.memory_max_bytes;
         limits.connections_max = self.connections_max;
+        limits.http_connections_max = self.connections_max;
+        limits.connections_per_address_max = self.address_connections_max;
+        // A second's worth at once.
+        limits.handshakes =
+            gateway::Rate { per_second: self.handshakes_max, burst: self.handshakes_max };
+        limits.write_deadline = self.write_deadline;
         limits.ping_interval = self.ping_interval;
         // As long, at the most: what is gone is to be seen soon.
         limits.pong_deadline = limits.pong_deadline.min(self.ping_interval);
@@ -124,8 +146,33 @@ mod tests {
         for text in ["0s", "30", "2d"] {
             let layer = Layer { opamp_ping_after: Some(text.to_owned()), ..Layer::default() };
             assert!(refusal(&layer).starts_with("--opamp-ping-after"), "{text}");
+            let set = Some(text.to_owned());
+            let layer = Layer { opamp_write_deadline: set, ..Layer::default() };
+            assert!(refusal(&layer).starts_with("--opamp-write-deadline"), "{text}");
             let layer = Layer { poll_lease: Some(text.to_owned()), ..Layer::default() };
             assert!(refusal(&layer).starts_with("--poll-lease"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_reaches_the_gateway() {
+        let layer = Layer {
+            opamp_handshakes_max: Some(7),
+            opamp_address_connections_max: Some(8),
+            opamp_write_deadline: Some("9s".to_owned()),
+            ..Layer::default()
+        };
+        let mut limits = gateway::Limits::default();
+        assert_eq!(limits.connections_per_address_max, 0, "no bound");
+        Protocol::check(&layer).unwrap().apply_to_gateway(&mut limits);
+        assert_eq!(limits.handshakes, gateway::Rate { per_second: 7, burst: 7 });
+        assert_eq!(limits.connections_per_address_max, 8);
+        assert_eq!(limits.write_deadline, Duration::from_secs(9));
+        for layer in [
+            Layer { opamp_handshakes_max: Some(0), ..Layer::default() },
+            Layer { opamp_address_connections_max: Some(0), ..Layer::default() },
+        ] {
+            assert!(refusal(&layer).contains("it must be 1 to "), "{}", refusal(&layer));
         }
     }
 

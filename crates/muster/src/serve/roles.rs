@@ -7,6 +7,7 @@ use gateway::Gateway;
 use model::GatewayId;
 
 use super::backends::{Backends, Stores};
+use super::files;
 use super::listen::RoleListeners;
 use super::seams::Seams;
 use super::stage::Stage;
@@ -62,6 +63,7 @@ pub(super) fn start(
         let mut config = gateway::Config::new(GatewayId::new(id));
         config.limits.drain_deadline = limits::GATEWAY_DRAIN;
         settings.protocol.apply_to_gateway(&mut config.limits);
+        files::bound(&mut config.limits);
         config.door = doors.opamp.clone();
         let gateway = Arc::new(Gateway::new(
             config,

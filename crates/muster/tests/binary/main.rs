@@ -6,6 +6,7 @@ mod backup;
 mod brake;
 mod cluster;
 mod doors;
+mod files;
 mod fleet;
 mod life;
 mod locked;

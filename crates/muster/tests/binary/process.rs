@@ -24,6 +24,27 @@ pub(crate) struct Server {
     ops: String,
 }
 
+/// Asks the ops port over one connection.
+pub(crate) struct Probe(BufReader<TcpStream>);
+
+impl Probe {
+    /// Status of a page.
+    pub(crate) fn status(&mut self, path: &str) -> u16 {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: ops\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut lines = std::iter::from_fn(|| {
+            let mut line = String::new();
+            self.0.read_line(&mut line).unwrap();
+            Some(line)
+        });
+        let head: Vec<String> = lines.by_ref().take_while(|line| line != "\r\n").collect();
+        let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.unwrap().trim().parse().unwrap();
+        self.0.read_exact(&mut vec![0; length]).unwrap();
+        head[0].split(' ').nth(1).unwrap().parse().unwrap()
+    }
+}
+
 /// `muster` with nothing of the caller's environment in its settings.
 pub(crate) fn muster<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
@@ -58,8 +79,31 @@ impl Server {
 
     /// Starts a verb on free ports and reads where it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::begin(muster(arguments))
+    }
+
+    /// `muster serve` that may have so many files open.
+    pub(crate) fn with_files(data: &Path, files: u32) -> Self {
+        let muster = muster([OsStr::new("serve"), OsStr::new("--data-dir"), data.as_os_str()]);
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n $0; exec \"$@\"", &files.to_string()]);
+        command.arg(muster.get_program()).args(muster.get_args()).stdin(Stdio::null());
+        for (name, value) in muster.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::begin(command)
+    }
+
+    /// Process id, for what only the system can do to it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn begin(mut command: Command) -> Self {
         let anywhere = ["--opamp-listen", "--control-listen", "--ops-listen"];
-        let mut command = muster(arguments);
         for flag in anywhere {
             command.args([flag, "127.0.0.1:0"]);
         }
@@ -88,6 +132,13 @@ impl Server {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, body.to_owned())
+    }
+
+    /// A connection to the ops port that stays.
+    pub(crate) fn probe(&self) -> Probe {
+        let stream = TcpStream::connect(&self.ops).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        Probe(BufReader::new(stream))
     }
 
     /// Waits until every role is ready.
