@@ -116,10 +116,10 @@ fn asked_of_workers(files: &mut Golden) {
             answered_sequence_num: Some(0),
         }],
     });
-    hold(files, ("resume-reply", 1), |_| {
+    hold(files, ("resume-reply", 2), |version| {
         use resume_reply::Outcome::*;
         let outcomes = [Held, FullStateWanted, Stale].map(i32::from).to_vec();
-        ResumeReply { outcomes }
+        ResumeReply { outcomes, generation: if version < 2 { 0 } else { 1_700_000_000_004 } }
     });
     hold(files, ("reap", 1), |_| Reap {
         gateway_id: "gateway-1".to_owned(),

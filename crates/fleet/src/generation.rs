@@ -24,6 +24,11 @@ impl Engine {
         self.records.generations()[usize::from(key.shard())]
     }
 
+    /// That of the youngest record there could be.
+    pub(crate) fn newest_generation(&self) -> Generation {
+        self.records.generations().into_iter().max().unwrap_or_default()
+    }
+
     /// Since when an agent without a record counts as seen. Shortly after records were lost, it may
     /// have been there long before: then it has to wait for decisions like all others.
     pub(crate) fn first_seen(&self, key: &Key, now: Timestamp) -> Timestamp {
@@ -47,7 +52,7 @@ pub(crate) async fn announce(engine: Arc<Engine>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let newest = engine.records.generations().into_iter().max().unwrap_or_default();
+        let newest = engine.newest_generation();
         let now = engine.clock.now();
         if newest == told.0 && now.millis_since(told.1) < again {
             continue;

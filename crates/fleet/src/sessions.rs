@@ -40,7 +40,8 @@ pub(crate) async fn resume(engine: Arc<Engine>, received: Received<Resume>) {
     };
     let applied = engine.apply(&jobs).await;
     let outcomes = applied.results.iter().map(|result| held(result).into()).collect();
-    responder.send(&ResumeReply { outcomes }).await;
+    let generation = engine.newest_generation().0;
+    responder.send(&ResumeReply { outcomes, generation }).await;
     applied.announcement.settle(&engine.bus, &*engine.records).await;
 }
 

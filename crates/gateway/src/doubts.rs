@@ -67,6 +67,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             shared.connections.each(|connection| connection.each_session(Session::doubt)).await;
             shared.doubts.any.store(true, Ordering::Relaxed);
         }
+        if shared.doubts.generation.load(Ordering::Relaxed) == 0 {
+            // Not known before the first answer: what is lost later must be seen to be another.
+            ask_worker(&shared, Vec::new()).await;
+        }
         if shared.doubts.any.swap(false, Ordering::Relaxed) && !make_sure(&shared).await {
             shared.doubts.any.store(true, Ordering::Relaxed);
         }
@@ -76,16 +80,19 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Hears how old the records are, for ever. Another age than before means that some were lost.
 pub(crate) async fn listen(shared: Arc<Shared>, mut inbox: Inbox<Generation>) {
     while let Some(received) = inbox.next().await {
-        let now = received.body.generation;
-        let before = shared.doubts.generation.fetch_max(now, Ordering::Relaxed);
-        if before == 0 || now <= before {
-            continue;
-        }
-        tracing::warn!(generation = now, "records were lost: agents report again");
-        metrics::counter!("muster_gateway_generations_total").increment(1);
-        shared.connections.each(|connection| connection.each_session(Session::soil)).await;
-        shared.doubts.something_is_missing();
+        learn(&shared, received.body.generation).await;
     }
+}
+
+async fn learn(shared: &Shared, generation: u64) {
+    let before = shared.doubts.generation.fetch_max(generation, Ordering::Relaxed);
+    if before == 0 || generation <= before {
+        return;
+    }
+    tracing::warn!(generation, "records were lost: agents report again");
+    metrics::counter!("muster_gateway_generations_total").increment(1);
+    shared.connections.each(|connection| connection.each_session(Session::soil)).await;
+    shared.doubts.something_is_missing();
 }
 
 /// One round. True once there is nothing to make sure of any more.
@@ -177,6 +184,7 @@ async fn ask_worker(shared: &Shared, sessions: Vec<Claimed>) -> Option<Vec<i32>>
     match shared.bus.request(&Subject::Resume, &resume, shared.limits.report_timeout).await {
         Ok(answer) => {
             shared.heard_bus();
+            learn(shared, answer.generation).await;
             Some(answer.outcomes)
         }
         Err(error) => {

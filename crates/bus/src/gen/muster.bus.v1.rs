@@ -186,6 +186,9 @@ pub struct ResumeReply {
     /// Outcome per session, in the order asked.
     #[prost(enumeration = "resume_reply::Outcome", repeated, tag = "1")]
     pub outcomes: ::prost::alloc::vec::Vec<i32>,
+    /// The newest generation of the records: see Generation.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
 }
 /// Nested message and enum types in `ResumeReply`.
 pub mod resume_reply {

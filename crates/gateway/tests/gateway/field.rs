@@ -136,7 +136,7 @@ impl Field {
                 let (resume, responder) = received.split();
                 let held = *lock(&seen.held);
                 let outcomes = resume.sessions.iter().map(|_| held.unwrap_or_default().into());
-                let reply = ResumeReply { outcomes: outcomes.collect() };
+                let reply = ResumeReply { outcomes: outcomes.collect(), generation: 7 };
                 lock(&seen.resumes).push(resume);
                 if held.is_some() {
                     responder.send(&reply).await;
