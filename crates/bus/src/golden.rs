@@ -158,11 +158,11 @@ fn asked_of_gateways(files: &mut Golden) {
     hold(files, ("shed", 1), |_| request(Request::Shed(Shed { connections: 40, over_ms: 10_000 })));
     hold(files, ("ping-reply", 1), |_| reply(Reply::Ping(PingReply {})));
     hold(files, ("shed-reply", 1), |_| reply(Reply::Shed(ShedReply { connections: 40 })));
-    // Version 2 knows that newer offers take the place of older ones.
-    hold(files, ("delivered", 2), |version| {
+    // Version 2 knows that newer offers take the place of older ones, version 3 that some wait.
+    hold(files, ("delivered", 3), |version| {
         use delivered::Outcome::*;
-        let known = if version < 2 { 3 } else { 4 };
-        let outcomes = [Sent, NotOwner, Busy, Superseded][..known].iter();
+        let known = [3, 4, 5][version as usize - 1];
+        let outcomes = [Sent, NotOwner, Busy, Superseded, Queued][..known].iter();
         let outcomes = outcomes.map(|outcome| i32::from(*outcome)).collect();
         reply(Reply::Delivered(Delivered { outcomes }))
     });

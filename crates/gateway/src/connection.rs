@@ -427,7 +427,7 @@ pub(crate) enum Verdict {
     Hurry,
     /// A message takes too long to arrive, or the first one to begin.
     Expel,
-    /// The peer is gone or does not read.
+    /// The peer is gone or does not read: what it was late with.
     Cut(&'static str),
 }
 
@@ -458,6 +458,16 @@ impl Vitals {
         set_if_never(&self.writing, now);
     }
 
+    /// Whether the socket has taken nothing for so long.
+    pub(crate) fn is_behind(&self, now: u64, by: std::time::Duration) -> bool {
+        past(&self.writing, now, by)
+    }
+
+    /// Whether something waits to be written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.load(Ordering::Relaxed) != 0
+    }
+
     pub(crate) fn closing_at_least_since(&self, now: u64) {
         set_if_never(&self.closing, now);
     }
@@ -478,15 +488,12 @@ impl Vitals {
 
     /// What is to be done at this time. A ping asked for counts as sent.
     pub(crate) fn judge(&self, now: u64, limits: &Limits) -> Verdict {
-        let past = |since: &AtomicU64, limit: std::time::Duration| {
-            let since = since.load(Ordering::Relaxed);
-            since != 0 && u128::from(now.saturating_sub(since)) >= limit.as_millis()
-        };
+        let past = |since, limit| past(since, now, limit);
         if past(&self.closing, limits.close_grace + limits.close_deadline) {
-            return Verdict::Cut("did not close in time");
+            return Verdict::Cut("closing");
         }
         if past(&self.writing, limits.write_deadline) {
-            return Verdict::Cut("does not read");
+            return Verdict::Cut("writing");
         }
         if past(&self.closing, limits.close_grace) {
             return Verdict::Hurry;
@@ -495,7 +502,7 @@ impl Vitals {
             return Verdict::Fine;
         }
         if past(&self.pinged, limits.pong_deadline) {
-            return Verdict::Cut("does not answer pings");
+            return Verdict::Cut("pong");
         }
         let mute = past(&self.opening, limits.opening_deadline);
         if mute || past(&self.message, limits.message_deadline) {
@@ -508,6 +515,11 @@ impl Vitals {
         }
         Verdict::Fine
     }
+}
+
+fn past(since: &AtomicU64, now: u64, limit: std::time::Duration) -> bool {
+    let since = since.load(Ordering::Relaxed);
+    since != 0 && u128::from(now.saturating_sub(since)) >= limit.as_millis()
 }
 
 fn set_if_never(at: &AtomicU64, now: u64) {
@@ -527,7 +539,7 @@ mod tests {
         assert_eq!(vitals.judge(30_000, &limits), Verdict::Fine);
         assert_eq!(vitals.judge(30_001, &limits), Verdict::Ping);
         assert_eq!(vitals.judge(50_000, &limits), Verdict::Fine);
-        assert_eq!(vitals.judge(50_001, &limits), Verdict::Cut("does not answer pings"));
+        assert_eq!(vitals.judge(50_001, &limits), Verdict::Cut("pong"));
         vitals.heard(50_002);
         assert_eq!(vitals.judge(50_003, &limits), Verdict::Fine);
     }
@@ -540,7 +552,7 @@ mod tests {
         vitals.spoken();
         vitals.writing_at_least_since(1);
         vitals.writing_at_least_since(9_000);
-        assert_eq!(vitals.judge(30_001, &limits), Verdict::Cut("does not read"));
+        assert_eq!(vitals.judge(30_001, &limits), Verdict::Cut("writing"));
         vitals.writing_since(None);
         vitals.message(1, false);
         vitals.heard(120_000);
@@ -548,6 +560,6 @@ mod tests {
         vitals.message(120_001, true);
         vitals.closing_at_least_since(120_001);
         assert_eq!(vitals.judge(121_001, &limits), Verdict::Hurry);
-        assert_eq!(vitals.judge(126_001, &limits), Verdict::Cut("did not close in time"));
+        assert_eq!(vitals.judge(126_001, &limits), Verdict::Cut("closing"));
     }
 }

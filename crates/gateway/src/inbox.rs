@@ -78,12 +78,12 @@ async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
     // Nothing may take the place of what is more than an offer.
     let offers = reply::is_offer(&ask.message);
     let queue = |target| queue(shared, target, &ask.message, offers);
-    let queued: Vec<Result<Stub, Outcome>> = ask.targets.iter().map(queue).collect();
+    let queued: Vec<Result<Queued, Outcome>> = ask.targets.iter().map(queue).collect();
     let deadline = Instant::now() + shared.limits.deliver_deadline;
     let mut outcomes = Vec::with_capacity(queued.len());
     for queued in queued {
         let outcome = match queued {
-            Ok(stub) => settle(stub, deadline).await,
+            Ok(queued) => settle(shared, queued, deadline).await,
             Err(outcome) => outcome,
         };
         outcomes.push(outcome.into());
@@ -91,7 +91,15 @@ async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
     Delivered { outcomes }
 }
 
-fn queue(shared: &Shared, target: &Target, body: &Bytes, offers: bool) -> Result<Stub, Outcome> {
+/// A message on its way to an agent.
+struct Queued {
+    stub: Stub,
+    connection: Arc<Connection>,
+    /// Another may take its place, so it may wait where it is.
+    may_wait: bool,
+}
+
+fn queue(shared: &Shared, target: &Target, body: &Bytes, offers: bool) -> Result<Queued, Outcome> {
     let uid = &target.instance_uid[..];
     let uid = InstanceUid::try_from(uid).map_err(|_| Outcome::NotOwner)?;
     let holder = shared.index.get(&uid).filter(|holder| holder.epoch == target.epoch);
@@ -100,7 +108,7 @@ fn queue(shared: &Shared, target: &Target, body: &Bytes, offers: bool) -> Result
     let (frame, stub) = Frame::addressed(&uid, body.clone(), kind).with_ticket();
     let room = shared.limits.outbox_bytes_max;
     match connection.offer(&uid, target.decision, frame, room) {
-        Ok(()) => Ok(stub),
+        Ok(()) => Ok(Queued { stub, connection, may_wait: offers }),
         Err(NotTaken::Full) => Err(Outcome::Busy),
         Err(NotTaken::Closing) => Err(Outcome::NotOwner),
         Err(NotTaken::Outdated) => {
@@ -110,14 +118,25 @@ fn queue(shared: &Shared, target: &Target, body: &Bytes, offers: bool) -> Result
     }
 }
 
-/// Sent means flushed. Busy means surely not sent: the frame was taken back, or a newer one took
-/// its place. If it can no longer be taken back its fate is unknown, and so is what is said.
-async fn settle(mut stub: Stub, deadline: Instant) -> Outcome {
-    match timeout_at(deadline, &mut stub.flushed).await {
-        Ok(Ok(())) => Outcome::Sent,
-        Ok(Err(_)) | Err(_) if stub.withdraw() => Outcome::Busy,
-        Ok(Err(_)) | Err(_) if stub.is_superseded() => Outcome::Superseded,
-        Ok(Err(_)) | Err(_) => Outcome::Unspecified,
+/// Sent means flushed. Busy means surely not sent: the frame was taken back. An agent that does not
+/// read keeps nobody waiting: its offer stays where it is. Where none of that is sure, its fate is
+/// unknown, and so is what is said.
+async fn settle(shared: &Shared, mut queued: Queued, deadline: Instant) -> Outcome {
+    let grace = shared.limits.flush_grace;
+    let vitals = &queued.connection.vitals;
+    let stub = &mut queued.stub;
+    loop {
+        if queued.may_wait && vitals.is_behind(shared.uptime_ms(), grace) {
+            return if stub.is_superseded() { Outcome::Superseded } else { Outcome::Queued };
+        }
+        let look = deadline.min(Instant::now() + grace);
+        match timeout_at(look, &mut stub.flushed).await {
+            Ok(Ok(())) => return Outcome::Sent,
+            Err(_) if look < deadline => {}
+            Ok(Err(_)) | Err(_) if stub.withdraw() => return Outcome::Busy,
+            Ok(Err(_)) | Err(_) if stub.is_superseded() => return Outcome::Superseded,
+            Ok(Err(_)) | Err(_) => return Outcome::Unspecified,
+        }
     }
 }
 

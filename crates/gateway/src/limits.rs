@@ -128,6 +128,8 @@ pub struct Limits {
     pub poll_patience: Duration,
     /// For a delivery to be flushed. Workers wait 5 s for the outcomes of a whole batch.
     pub deliver_deadline: Duration,
+    /// Without progress for so long, a delivery is not waited for: those to others would wait too.
+    pub flush_grace: Duration,
     /// For one attempt to tell a worker that a session ended, and the attempts made.
     pub close_timeout: Duration,
     /// See `close_timeout`.
@@ -209,6 +211,7 @@ impl Default for Limits {
             report_turn_deadline: Duration::from_secs(15),
             poll_patience: Duration::from_millis(900),
             deliver_deadline: Duration::from_secs(4),
+            flush_grace: Duration::from_millis(250),
             close_timeout: Duration::from_secs(2),
             close_attempts: 3,
             presence_interval: Duration::from_secs(1),

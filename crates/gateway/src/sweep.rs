@@ -15,7 +15,36 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        shared.connections.each(|connection| look(&shared, connection)).await;
+        let mut outboxes = Outboxes::default();
+        let look = |connection: &_| {
+            outboxes.add(connection);
+            look(&shared, connection);
+        };
+        shared.connections.each(look).await;
+        outboxes.show();
+    }
+}
+
+/// What waits for peers that are behind.
+#[derive(Debug, Default)]
+struct Outboxes {
+    bytes: usize,
+    largest: usize,
+}
+
+impl Outboxes {
+    fn add(&mut self, connection: &Connection) {
+        if connection.vitals.is_writing() {
+            let bytes = connection.outbox.bytes();
+            self.bytes += bytes;
+            self.largest = self.largest.max(bytes);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes in memory are below 2^52")]
+    fn show(&self) {
+        metrics::gauge!("muster_gateway_outbox_bytes").set(self.bytes as f64);
+        metrics::gauge!("muster_gateway_outbox_largest_bytes").set(self.largest as f64);
     }
 }
 
@@ -30,7 +59,7 @@ fn look(shared: &Shared, connection: &Connection) {
         Verdict::Expel => connection.close(close_code::POLICY),
         Verdict::Cut(reason) => {
             tracing::debug!(peer = %connection.peer, reason, "connection cut");
-            metrics::counter!("muster_gateway_cut_total").increment(1);
+            metrics::counter!("muster_gateway_cut_total", "reason" => reason).increment(1);
             connection.cut();
         }
     }

@@ -436,6 +436,9 @@ pub mod delivered {
         Busy = 3,
         /// A newer offer was sent, or waits in its place. Nothing of this one was sent.
         Superseded = 4,
+        /// The socket takes nothing. The offer waits for it, until a newer one takes its place or the
+        /// connection is cut.
+        Queued = 5,
     }
     impl Outcome {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -449,6 +452,7 @@ pub mod delivered {
                 Self::NotOwner => "OUTCOME_NOT_OWNER",
                 Self::Busy => "OUTCOME_BUSY",
                 Self::Superseded => "OUTCOME_SUPERSEDED",
+                Self::Queued => "OUTCOME_QUEUED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -459,6 +463,7 @@ pub mod delivered {
                 "OUTCOME_NOT_OWNER" => Some(Self::NotOwner),
                 "OUTCOME_BUSY" => Some(Self::Busy),
                 "OUTCOME_SUPERSEDED" => Some(Self::Superseded),
+                "OUTCOME_QUEUED" => Some(Self::Queued),
                 _ => None,
             }
         }

@@ -16,7 +16,7 @@ use opamp::ws::{Event, Opcode};
 use tokio::sync::Notify;
 
 use crate::agent::{Agent, heartbeat, report, uid};
-use crate::field::{Field, accepted, until};
+use crate::field::{Field, PATIENCE, accepted, until};
 
 const FULL_STATE: u64 = ServerToAgentFlags::ReportFullState as u64;
 
@@ -227,9 +227,32 @@ async fn a_slow_agent_gets_the_newest_offer_and_only_what_it_got_counts_as_sent(
         let those = outcomes.iter().filter(|(_, outcome)| *outcome == wanted);
         those.map(|(number, _)| *number).collect::<Vec<_>>()
     };
-    assert_eq!(of(Outcome::Sent), heard, "what was said to be sent is what came");
-    assert_eq!(of(Outcome::Superseded).len() + heard.len(), 40, "{outcomes:?}");
-    assert!(heard.len() < 35, "{heard:?}");
+    let (sent, queued) = (of(Outcome::Sent), of(Outcome::Queued));
+    let superseded = of(Outcome::Superseded);
+    assert_eq!(sent.len() + queued.len() + superseded.len(), 40, "{outcomes:?}");
+    assert!(sent.iter().all(|number| heard.contains(number)), "what was sent came: {heard:?}");
+    let neither = |number: &&u64| !sent.contains(number) && !queued.contains(number);
+    assert_eq!(heard.iter().find(neither), None, "what was superseded did not come");
+    assert!(heard.len() < 35 && heard.is_sorted(), "{heard:?}");
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_keeps_nobody_waiting_for_what_others_got() {
+    let field = Field::start().await;
+    let _deaf = Agent::claimed(field.address, 1).await;
+    let mut fine = Agent::claimed(field.address, 2).await;
+    let behind = async { while push(&field, 1, 30_000).await != Outcome::Queued {} };
+    tokio::time::timeout(PATIENCE, behind).await.expect("it falls behind");
+    let remote_config = Some(AgentRemoteConfig { config_hash: vec![0; 30_000], config: None });
+    let body = ServerToAgent { remote_config, ..Default::default() };
+    for _ in 0..20 {
+        let began = tokio::time::Instant::now();
+        let targets = vec![target(1, 1), target(2, 1)];
+        let outcomes = deliver(&field, body.clone(), targets).await;
+        assert_eq!(outcomes, [Outcome::Queued, Outcome::Sent]);
+        assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+        assert_eq!(fine.hear().await.instance_uid, uid(2));
+    }
 }
 
 #[tokio::test]
