@@ -156,7 +156,8 @@ pub(crate) struct Layer {
     /// File with the password of the URL's user, or of the default one
     #[arg(long, value_name = "FILE", env = "MUSTER_LEDGER_PASSWORD_FILE")]
     pub(crate) ledger_password_file: Option<PathBuf>,
-    /// Accept a ledger whose Redis may evict configs and assignments when memory runs out
+    /// Accept a ledger whose Redis throws away what it acknowledged: when memory runs out, or when
+    /// it starts again
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL", env = "MUSTER_ALLOW_EVICTING_LEDGER")]
     pub(crate) allow_evicting_ledger: Option<bool>,

@@ -38,6 +38,8 @@ pub(crate) const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
 /// Redis: pause between attempts to connect, at first and at most.
 pub(crate) const RECONNECT_DELAY: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_millis(250));
+/// Redis: least time between two connections that replace each other because the server refused.
+pub(crate) const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 /// Redis: connections of their own for loading functions and for start-up checks.
 pub(crate) const POOL_MAX: usize = 2;
 /// Redis: entries asked for per page of a scan. Redis promises no bound in bytes, so fewer.

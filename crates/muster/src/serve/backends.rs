@@ -107,6 +107,11 @@ async fn redis(settings: &Settings, store: &str) -> anyhow::Result<Stores> {
     for warning in warnings {
         tracing::warn!("LEDGER NOT DURABLE: {warning}");
     }
+    let durability = records.durability().await;
+    let durability = durability.context("asking the store how durable it is")?;
+    if let Some(warning) = durability::of_records(&durability) {
+        tracing::warn!("RECORDS NOT DURABLE: {warning}");
+    }
     let counted = |store: Arc<Redis>| -> Arc<dyn Store> { Arc::new(Counted::new(store)) };
     Ok(Stores { records: counted(records), ledger: counted(ledger) })
 }

@@ -5,24 +5,49 @@ use store::Durability;
 use crate::exit::Failure;
 
 /// What to warn of. Refuses a ledger that may forget on purpose, unless that was accepted.
-pub(super) fn judge(ledger: &Durability, evicting_allowed: bool) -> anyhow::Result<Vec<String>> {
+pub(super) fn judge(ledger: &Durability, forgetting_allowed: bool) -> anyhow::Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let policy = ledger.maxmemory_policy.as_deref().unwrap_or_default();
-    match ledger.evicts() {
-        Some(false) => {}
-        Some(true) if evicting_allowed => warnings.push(format!(
-            "its Redis evicts ({policy}): configs and assignments may vanish when memory runs out"
-        )),
-        Some(true) => {
-            return Err(Failure::usage(format!(
-                "the ledger's Redis has maxmemory-policy {policy}: it would throw configs and \
-                 assignments away when memory runs out; set it to noeviction, or accept the loss \
-                 with --allow-evicting-ledger"
-            )));
+    let mut refuse = |what: String, instead: &str| match forgetting_allowed {
+        true => {
+            warnings.push(what);
+            Ok(())
         }
-        None => warnings.push(
+        false => Err(Failure::usage(format!(
+            "the ledger is not safe: {what}; {instead}, or accept the loss with \
+             --allow-evicting-ledger"
+        ))),
+    };
+    let policy = ledger.maxmemory_policy.as_deref().unwrap_or_default();
+    if ledger.evicts() == Some(true) {
+        refuse(
+            format!(
+                "its Redis has maxmemory-policy {policy}: it throws configs and assignments away \
+                 when memory runs out"
+            ),
+            "set it to noeviction",
+        )?;
+    }
+    if ledger.reads_back() == Some(false) {
+        refuse(DROPPED.to_owned(), "give it `user default off ~* &* +@all`")?;
+    }
+    warnings.extend(unknown(ledger));
+    Ok(warnings)
+}
+
+/// What to warn of where agents' records are: they can be rebuilt.
+pub(super) fn of_records(records: &Durability) -> Option<&'static str> {
+    (records.reads_back() == Some(false)).then_some(DROPPED)
+}
+
+const DROPPED: &str = "its Redis reads its log as a default user without rights, and so drops \
+    what was acknowledged when it starts again";
+
+fn unknown(ledger: &Durability) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if ledger.evicts().is_none() {
+        warnings.push(
             "its Redis does not tell its maxmemory-policy: make sure it is noeviction".to_owned(),
-        ),
+        );
     }
     match ledger.writes_through() {
         Some(true) => {}
@@ -37,7 +62,14 @@ pub(super) fn judge(ledger: &Durability, evicting_allowed: bool) -> anyhow::Resu
                 .to_owned(),
         ),
     }
-    Ok(warnings)
+    if ledger.writes_through() == Some(true) && ledger.reads_back().is_none() {
+        warnings.push(
+            "its Redis does not tell what its default user may do: make sure of `user default off \
+             ~* &* +@all`, or what it wrote may be dropped when it is read"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -49,7 +81,23 @@ mod tests {
             maxmemory_policy: Some(policy.to_owned()),
             appendonly: Some(true),
             appendfsync: Some(appendfsync.to_owned()),
+            default_user_may_write: Some(true),
         }
+    }
+
+    #[test]
+    fn a_log_that_would_be_dropped_is_refused_unless_accepted() {
+        let dropped =
+            Durability { default_user_may_write: Some(false), ..says("noeviction", "always") };
+        let error = judge(&dropped, false).unwrap_err().to_string();
+        assert!(error.contains("user default off ~* &* +@all"), "{error}");
+        assert_eq!(judge(&dropped, true).unwrap().len(), 1);
+        assert!(of_records(&dropped).is_some() && of_records(&says("x", "no")).is_none());
+        // Without a log there is nothing to drop.
+        let none = Durability { appendonly: Some(false), ..dropped };
+        assert_eq!(judge(&none, false).unwrap().len(), 1);
+        let untold = Durability { default_user_may_write: None, ..says("noeviction", "always") };
+        assert_eq!(judge(&untold, false).unwrap().len(), 1);
     }
 
     #[test]

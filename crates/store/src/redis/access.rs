@@ -63,12 +63,11 @@ impl RedisAccess {
 
     /// Why it is of no use to try again, if it is not.
     pub(super) fn refusal(&self, error: &RedisError) -> Option<String> {
-        let code = error.code().unwrap_or_default();
-        if error.kind() == ErrorKind::AuthenticationFailed || code == "WRONGPASS" {
-            return Some("the server refuses the user and password".to_owned());
+        if let Some((_, false, reason)) = state(error) {
+            return Some(reason.to_owned());
         }
-        if code == "NOAUTH" {
-            return Some("the server asks for a password".to_owned());
+        if error.kind() == ErrorKind::AuthenticationFailed {
+            return Some("the server refuses the user and password".to_owned());
         }
         if error.kind() == ErrorKind::InvalidClientConfig {
             return Some(format!("TLS cannot be set up: {error}"));
@@ -86,6 +85,35 @@ impl RedisAccess {
         Some(format!("TLS failed: {reason}{hint}"))
     }
 }
+
+/// What an error means that a server gives as long as it is in some state, by its first word:
+/// whether another try can help, and what is the matter.
+pub(super) fn state(error: &RedisError) -> Option<(&'static str, bool, &'static str)> {
+    let code = error.code()?;
+    STATES.iter().find(|(known, ..)| *known == code).copied()
+}
+
+/// Whether an error may have come while connecting, so that a new connection might do.
+pub(super) fn may_be_of_the_connection(error: &RedisError) -> bool {
+    let connecting = ["BUSY", "LOADING", "MASTERDOWN", "NOAUTH", "NOPERM", "WRONGPASS"];
+    error.kind() == ErrorKind::AuthenticationFailed
+        || error.code().is_some_and(|code| connecting.contains(&code))
+}
+
+const STATES: &[(&str, bool, &str)] = &[
+    ("BUSY", true, "a script or function keeps it busy"),
+    ("CLUSTERDOWN", true, "its cluster is down"),
+    ("LOADING", true, "it is still reading its data"),
+    ("MASTERDOWN", true, "it is a replica that lost its master"),
+    ("MISCONF", true, "it cannot save to disk and takes no writes"),
+    ("NOREPLICAS", true, "it has too few replicas to take writes"),
+    ("OOM", true, "its memory is full and it takes no writes (maxmemory)"),
+    ("READONLY", true, "it is a replica and takes no writes"),
+    ("TRYAGAIN", true, "its slots are on the move"),
+    ("NOAUTH", false, "the server asks for a password"),
+    ("NOPERM", false, "the user may not do this"),
+    ("WRONGPASS", false, "the server refuses the user and password"),
+];
 
 /// What may be wrong when a server does not talk; without an error it said nothing at all.
 pub(super) fn hint(tls: bool, error: Option<&RedisError>) -> &'static str {

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline,
     RedisError, RedisResult, cmd,
@@ -11,9 +10,10 @@ use ::redis::{
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use tokio::time::timeout;
 
+use super::hot::Hot;
 use super::{RedisConfig, access};
 use crate::Error;
-use crate::limits::{CALL_TIMEOUT, CONNECT_TIMEOUT, POOL_MAX, RECONNECT_DELAY, RESPONSE_TIMEOUT};
+use crate::limits::{CALL_TIMEOUT, CONNECT_TIMEOUT, POOL_MAX, RESPONSE_TIMEOUT};
 
 /// The functions every write goes through.
 const LIBRARY: &str = include_str!("muster_v3.lua");
@@ -21,7 +21,7 @@ const LIBRARY: &str = include_str!("muster_v3.lua");
 /// One server.
 pub(super) struct Link {
     address: String,
-    hot: ConnectionManager,
+    hot: Hot,
     cold: Pool,
 }
 
@@ -33,15 +33,8 @@ impl Link {
         let failed =
             |error: &dyn fmt::Display| Error::Unavailable(format!("redis at {address}: {error}"));
         let cold = pool(info.clone()).map_err(|error| failed(&error))?;
-        let manager = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_number_of_retries(1)
-            .set_min_delay(RECONNECT_DELAY.0)
-            .set_max_delay(RECONNECT_DELAY.1);
         let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        let connecting =
-            async { ConnectionManager::new_with_config(Client::open(info)?, manager).await };
+        let connecting = async { Hot::connect(Client::open(info)?).await };
         let hot = timeout(CALL_TIMEOUT, connecting)
             .await
             .map_err(|_| {
@@ -58,7 +51,7 @@ impl Link {
 
     /// Sends a pipeline of reads or repeatable writes; any error in it fails it.
     pub(super) async fn ask<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, Error> {
-        let mut connection = self.hot.clone();
+        let mut connection = self.hot.get();
         let asked = async {
             match pipeline.query_async(&mut connection).await {
                 // The connection was found dead and nothing was sent: the next one is being made.
@@ -69,7 +62,10 @@ impl Link {
             }
         };
         match timeout(CALL_TIMEOUT, asked).await {
-            Ok(answered) => answered.map_err(|error| self.failed(&error)),
+            Ok(answered) => answered.map_err(|error| {
+                self.hot.note(&error);
+                self.said(&error)
+            }),
             Err(_) => Err(self.failed(&format!("no answer in {CALL_TIMEOUT:?}"))),
         }
     }
@@ -97,7 +93,10 @@ impl Link {
                 match answer {
                     Ok(answer) => answered[index] = answer,
                     Err(error) if is_unknown_function(&error) => unknown.push(index),
-                    Err(error) => return Err(self.failed(&error)),
+                    Err(error) => {
+                        self.hot.note(&error);
+                        return Err(self.said(&error));
+                    }
                 }
             }
             left = unknown;
@@ -112,7 +111,7 @@ impl Link {
     pub(super) async fn apart<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Apart> {
         let asked = async {
             let mut connection = self.cold.get().await.map_err(|error| match error {
-                PoolError::Backend(error) => self.failed(&error),
+                PoolError::Backend(error) => self.said(&error),
                 other => self.failed(&other),
             })?;
             command.query_async(&mut connection).await.map_err(Apart::Refused)
@@ -120,6 +119,18 @@ impl Link {
         timeout(CALL_TIMEOUT, asked)
             .await
             .unwrap_or_else(|_| Err(self.failed(&format!("no answer in {CALL_TIMEOUT:?}")).into()))
+    }
+
+    /// What the server's word means for who asked.
+    pub(super) fn said(&self, error: &RedisError) -> Error {
+        let Some((code, passes, reason)) = access::state(error) else {
+            return self.failed(error);
+        };
+        metrics::counter!("muster_redis_refusals_total", "code" => code).increment(1);
+        match passes {
+            true => self.failed(&format_args!("{reason} ({code})")),
+            false => Error::Refused(format!("redis at {}: {reason} ({code})", self.address)),
+        }
     }
 
     pub(super) fn failed(&self, error: &dyn fmt::Display) -> Error {
@@ -136,6 +147,7 @@ impl Link {
         match self.apart::<String>(&load).await {
             Ok(_) => Ok(()),
             Err(Apart::Away(error)) => Err(error),
+            Err(Apart::Refused(error)) if access::state(&error).is_some() => Err(self.said(&error)),
             Err(Apart::Refused(error)) => Err(self.failed(&format!(
                 "the functions cannot be loaded (Redis 7 or newer is needed): {error}"
             ))),

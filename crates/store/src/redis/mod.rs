@@ -5,6 +5,7 @@
 //! nodes. What is durable is the server's own setting: see [`Durability`].
 
 mod access;
+mod hot;
 mod keys;
 mod link;
 mod shards;
@@ -12,7 +13,7 @@ mod shards;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use ::redis::{Cmd, Pipeline, cmd};
+use ::redis::{Cmd, FromRedisValue, Pipeline, cmd};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::ConfigHash;
@@ -56,6 +57,9 @@ pub struct Durability {
     pub appendonly: Option<bool>,
     /// `appendfsync`.
     pub appendfsync: Option<String>,
+    /// Whether the default user may do what is done here, on or off. Redis reads its own log as that
+    /// user, and drops in silence what it may not do.
+    pub default_user_may_write: Option<bool>,
 }
 
 impl Durability {
@@ -68,6 +72,11 @@ impl Durability {
     /// Whether a write is on disk before it is answered.
     pub fn writes_through(&self) -> Option<bool> {
         Some(self.appendonly? && self.appendfsync.as_deref()? == "always")
+    }
+
+    /// Whether a restart brings back what is in the log.
+    pub fn reads_back(&self) -> Option<bool> {
+        Some(!self.appendonly? || self.default_user_may_write?)
     }
 }
 
@@ -84,16 +93,45 @@ impl Redis {
     pub async fn durability(&self) -> Result<Durability, Error> {
         let mut ask = cmd("CONFIG");
         ask.arg("GET").arg("maxmemory-policy").arg("appendonly").arg("appendfsync");
-        match self.link.apart::<BTreeMap<String, String>>(&ask).await {
-            Ok(mut found) => Ok(Durability {
-                maxmemory_policy: found.remove("maxmemory-policy"),
-                appendonly: found.remove("appendonly").map(|value| value == "yes"),
-                appendfsync: found.remove("appendfsync"),
-            }),
+        let mut found: BTreeMap<String, String> = self.told(&ask).await?.unwrap_or_default();
+        Ok(Durability {
+            maxmemory_policy: found.remove("maxmemory-policy"),
+            appendonly: found.remove("appendonly").map(|value| value == "yes"),
+            appendfsync: found.remove("appendfsync"),
+            default_user_may_write: self.default_user_may_write().await?,
+        })
+    }
+
+    /// Whether the default user may do all that is done here, on or off.
+    async fn default_user_may_write(&self) -> Result<Option<bool>, Error> {
+        let key = self.keys.values(Table::Agents, 0);
+        for command in [
+            &["MULTI"][..],
+            &["EXEC"],
+            &["HSET", &key, "field", "value"],
+            &["HDEL", &key, "field"],
+            &["HINCRBY", &key, "field", "1"],
+            &["SET", &key, "value"],
+            &["PEXPIREAT", &key, "1"],
+        ] {
+            let mut ask = cmd("ACL");
+            ask.arg("DRYRUN").arg("default").arg(command);
+            match self.told::<String>(&ask).await?.as_deref() {
+                Some("OK") => {}
+                Some(_) => return Ok(Some(false)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(true))
+    }
+
+    /// The answer to a question that hosted servers forbid; `None` if this one does.
+    async fn told<T: FromRedisValue>(&self, question: &Cmd) -> Result<Option<T>, Error> {
+        match self.link.apart::<T>(question).await {
+            Ok(answer) => Ok(Some(answer)),
             Err(Apart::Away(error)) => Err(error),
             Err(Apart::Refused(error)) if error.is_io_error() => Err(self.link.failed(&error)),
-            // Hosted servers forbid the question.
-            Err(Apart::Refused(_)) => Ok(Durability::default()),
+            Err(Apart::Refused(_)) => Ok(None),
         }
     }
 

@@ -67,6 +67,7 @@ pub(crate) fn trials(cases: Vec<(&'static str, Case)>) -> Vec<Trial> {
         the_wrong_kind_of_port_is_told,
         a_server_that_asks_for_a_certificate_gets_one,
         a_restart_is_outlived,
+        a_log_that_is_dropped_when_it_is_read_is_told_of,
     ];
     contract.chain(own).collect()
 }
@@ -164,4 +165,25 @@ async fn a_restart_is_outlived() {
     let back = async || store.ready().await.ok();
     crate::fixture::eventually("back", Duration::from_secs(5), back).await;
     assert_eq!(get(&store, &agent(1)).await, Some(stored(1, "before")));
+}
+
+/// Redis reads its log as the default user, and leaves out what that one may not do.
+async fn a_log_that_is_dropped_when_it_is_read_is_told_of() {
+    let mut locked = Locked::start();
+    let store = Redis::connect(locked.config("test")).await.unwrap();
+    let told = store.durability().await.unwrap();
+    assert_eq!((told.writes_through(), told.reads_back()), (Some(true), Some(true)));
+
+    let settings = std::fs::read_to_string(locked.server.data_dir().join("settings")).unwrap();
+    let careless = settings.replace("user default off ~* &* +@all", "user default off");
+    assert_ne!(careless, settings);
+    locked.server.set(&careless).unwrap();
+    locked.server.restart().unwrap();
+    let store = Redis::connect(locked.config("test")).await.unwrap();
+    let told = store.durability().await.unwrap();
+    assert_eq!((told.writes_through(), told.reads_back()), (Some(true), Some(false)));
+    commit(&store, write(&agent(1), 0, "acknowledged")).await;
+    locked.server.restart().unwrap();
+    let store = Redis::connect(locked.config("test")).await.unwrap();
+    assert_eq!(get(&store, &agent(1)).await, None, "this Redis may be believed");
 }

@@ -19,6 +19,7 @@ mod presence;
 mod random;
 mod redb;
 mod redis;
+mod refusals;
 mod scans;
 mod writes;
 
@@ -106,6 +107,7 @@ fn main() {
     trials.extend(locked::trials(cases()));
     trials.extend(redb::trials());
     trials.extend(redis::trials());
+    trials.extend(refusals::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the server, which `exit` would leave running.
     drop(shared);

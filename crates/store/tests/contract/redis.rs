@@ -219,8 +219,10 @@ async fn the_server_tells_how_durable_it_is(server: Server) {
     assert_eq!((told.evicts(), told.writes_through()), (Some(true), Some(false)));
     tell_server(&server, &[b"ACL", b"SETUSER", b"default", b"-config"]).await;
     let told = store.durability().await.unwrap();
-    assert_eq!(told, Durability::default());
-    assert_eq!((told.evicts(), told.writes_through()), (None, None));
+    assert_eq!(told, Durability { default_user_may_write: Some(true), ..Durability::default() });
+    assert_eq!((told.evicts(), told.writes_through(), told.reads_back()), (None, None, None));
+    tell_server(&server, &[b"ACL", b"SETUSER", b"default", b"-acl"]).await;
+    assert_eq!(store.durability().await.unwrap(), Durability::default());
 }
 
 async fn no_secret_is_shown(mut server: Server) {
