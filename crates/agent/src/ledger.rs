@@ -27,6 +27,8 @@ pub struct Ledger {
     pub errors: u64,
     /// Connections made.
     pub connections: u64,
+    /// Longest time from a connection's end to the first answer on another, in milliseconds.
+    pub away_ms_max: u64,
     entries: Option<VecDeque<Entry>>,
 }
 

@@ -1,5 +1,6 @@
 //! An agent at work: a task that keeps it connected, and a handle to see and steer it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ pub struct Handle {
 struct Shared {
     agent: Mutex<Agent>,
     endpoint: Mutex<Endpoint>,
+    /// Where it goes, one after the other, when a connection fails or breaks.
+    elsewhere: Mutex<VecDeque<Endpoint>>,
+    /// Since when it has no connection that was answered, once it had one.
+    away_since: Mutex<Option<Instant>>,
     /// Counts what happened, for who waits for something to happen.
     changes: watch::Sender<u64>,
     /// Somebody changed the agent: it may have something to say.
@@ -65,6 +70,8 @@ pub(crate) fn start_after(settings: Settings, endpoint: Endpoint, delay: Duratio
     let shared = Arc::new(Shared {
         agent: Mutex::new(Agent::new(settings)),
         endpoint: Mutex::new(endpoint),
+        elsewhere: Mutex::default(),
+        away_since: Mutex::default(),
         changes: watch::Sender::new(0),
         changed: Notify::new(),
         started: Instant::now(),
@@ -102,6 +109,15 @@ impl Handle {
             }
         };
         timeout(limit, waiting).await.is_ok()
+    }
+
+    /// Where it goes when a connection fails or breaks: to each in turn, as behind a name with
+    /// several addresses.
+    pub fn fall_back_to(&self, urls: &[String]) -> Result<(), Error> {
+        let trust = lock(&self.shared.endpoint).trust.clone();
+        let parse = |url: &String| Ok(Endpoint::parse(url)?.trusting(trust.clone()));
+        *lock(&self.shared.elsewhere) = urls.iter().map(parse).collect::<Result<_, Error>>()?;
+        Ok(())
     }
 
     /// Goes to another server, with a proper close.
@@ -142,6 +158,9 @@ impl Shared {
                 true => self.poll(endpoint, &mut orders).await,
                 false => self.connect(endpoint, &mut orders).await,
             };
+            if self.agent().ledger.received > 0 {
+                lock(&self.away_since).get_or_insert_with(Instant::now);
+            }
             if self.agent().ledger.received > before {
                 failures = 0;
             }
@@ -152,6 +171,7 @@ impl Shared {
                 Err(error) => {
                     tracing::debug!(%error, "connection failed");
                     failures += 1;
+                    self.go_elsewhere();
                     pause_after(failures, &error)
                 }
             };
@@ -251,8 +271,23 @@ impl Shared {
         }
     }
 
+    fn go_elsewhere(&self) {
+        let mut elsewhere = lock(&self.elsewhere);
+        if let Some(next) = elsewhere.pop_front() {
+            *lock(&self.endpoint) = next.clone();
+            elsewhere.push_back(next);
+        }
+    }
+
     fn hear(&self, message: &opamp::v1::ServerToAgent) -> Option<u64> {
-        let pause = self.agent().hear(message, unix_nano());
+        let away = lock(&self.away_since).take();
+        let mut agent = self.agent();
+        if let Some(since) = away {
+            let away_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            agent.ledger.away_ms_max = agent.ledger.away_ms_max.max(away_ms);
+        }
+        let pause = agent.hear(message, unix_nano());
+        drop(agent);
         self.happened();
         pause
     }

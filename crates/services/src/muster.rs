@@ -46,6 +46,11 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 impl Muster {
+    /// What it was started with, beside its ports.
+    pub fn arguments(&self) -> &[String] {
+        &self.arguments
+    }
+
     /// Starts `muster serve` with these arguments, on ports of its own choice, and waits until it
     /// says where it listens.
     pub fn serve(arguments: &[&str]) -> anyhow::Result<Self> {

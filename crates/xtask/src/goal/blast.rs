@@ -2,15 +2,15 @@
 //! asked of the operator but a yes.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use agent::{Handle, swarm};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
-use services::{Muster, binary};
+use services::Muster;
 
 use super::Figure;
+use super::herd::operator;
 
 /// How long agents may take to be answered.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,12 +56,4 @@ async fn blast(count: usize, watched: Duration) -> anyhow::Result<Figure> {
 fn mortal(number: usize) -> agent::Settings {
     let settings = swarm::settings(number);
     agent::Settings { heartbeat_ms: 10_000, apply: |_| std::panic::panic_any(()), ..settings }
-}
-
-/// Types a command.
-fn operator(server: &str, words: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new(binary("muster")?).args(words).args(["--server", server]).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "muster {}: {said}", words.join(" "));
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Every goal there is.
 
-use super::{Goal, blast, silence};
+use super::{Goal, blast, rehome, rolling, silence};
 
 /// In the order of their ids.
 pub(super) const GOALS: &[Goal] = &[
@@ -59,8 +59,10 @@ pub(super) const GOALS: &[Goal] = &[
     ),
     goal("R2", "fault campaign on real processes", "1,000 faults with 0 violations"),
     goal("R3", "kill -9 of random components", "500 kills, 0 lost updates, 0 double effects"),
-    goal("R4", "gateway kill -9 with 15,000 agents", "99 % back within 10 s"),
-    goal("R5", "rolling restart of all gateways", "each agent reconnects at most once"),
+    goal("R4", "gateway kill -9 with 15,000 agents", "99 % back within 10 s")
+        .measured(rehome::measure),
+    goal("R5", "rolling restart of all gateways", "each agent reconnects at most once")
+        .measured(rolling::measure),
     goal("R6", "overload at ten times the capacity", "goodput at least 90 % of peak"),
     goal("R7", "1,000 agents that stop reading", "at most 64 KiB queued for each"),
     goal("R8", "5,000 half-open connections", "offline within 2.5 heartbeats, every file back"),
@@ -91,8 +93,9 @@ pub(super) const GOALS: &[Goal] = &[
     goal("F2", "poison memory", "a hash that failed is not offered again"),
     goal("F3", "commands with a known outcome", "0 lost, 0 doubled while gateways die"),
     goal("F4", "fenced ownership", "an older owner never writes"),
-    goal("F5", "reconnect without full state on any gateway", "0 requests after a clean close"),
-    goal("F6", "storm control", "all back after one gateway of three dies"),
+    goal("F5", "reconnect without full state on any gateway", "0 requests after a clean close")
+        .measured(rolling::measure),
+    goal("F6", "storm control", "all back after one gateway of three dies").measured(rehome::storm),
     goal("F7", "plan before release", "exact agents, with diffs"),
     goal("F8", "guardrails as policy", "refused changes in the audit"),
     goal("F9", "rollouts that end", "counts add up to the fleet"),

@@ -2,7 +2,10 @@
 //! leaves a JSON file. A figure that nobody can measure yet counts as failed.
 
 mod blast;
+mod herd;
 mod list;
+mod rehome;
+mod rolling;
 mod silence;
 
 use std::path::Path;
@@ -86,4 +89,9 @@ fn judge(root: &Path, goal: &Goal, smoke: bool) -> anyhow::Result<bool> {
         serde_json::json!({ "id": goal.id, "bar": goal.bar, "smoke": smoke, "figure": figure });
     std::fs::write(dir.join(format!("{}.json", goal.id)), serde_json::to_vec_pretty(&json)?)?;
     Ok(figure.pass)
+}
+
+/// Where measurements run.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Runtime::new()?)
 }
