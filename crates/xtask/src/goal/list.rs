@@ -1,6 +1,6 @@
 //! Every goal there is.
 
-use super::{Goal, blast, rehome, rolling, silence};
+use super::{Goal, blast, overload, readers, rehome, rolling, silence, vanished};
 
 /// In the order of their ids.
 pub(super) const GOALS: &[Goal] = &[
@@ -63,9 +63,12 @@ pub(super) const GOALS: &[Goal] = &[
         .measured(rehome::measure),
     goal("R5", "rolling restart of all gateways", "each agent reconnects at most once")
         .measured(rolling::measure),
-    goal("R6", "overload at ten times the capacity", "goodput at least 90 % of peak"),
-    goal("R7", "1,000 agents that stop reading", "at most 64 KiB queued for each"),
-    goal("R8", "5,000 half-open connections", "offline within 2.5 heartbeats, every file back"),
+    goal("R6", "overload at ten times the capacity", "goodput at least 90 % of peak")
+        .measured(overload::measure),
+    goal("R7", "1,000 agents that stop reading", "at most 64 KiB queued for each")
+        .measured(readers::many),
+    goal("R8", "5,000 half-open connections", "offline within 2.5 heartbeats, every file back")
+        .measured(vanished::measure),
     goal(
         "R9",
         "records wiped at 100,000 agents",
@@ -107,7 +110,7 @@ pub(super) const GOALS: &[Goal] = &[
     goal("F15", "runnable conformance", "a test per rule"),
     goal("F16", "reproducible scale result", "one command"),
     goal("F17", "wire inspector", "decoded messages of one agent, live"),
-    goal("F18", "slow-agent isolation", "nobody else notices"),
+    goal("F18", "slow-agent isolation", "nobody else notices").measured(readers::one),
 ];
 
 /// A goal that nobody can measure yet.

@@ -4,9 +4,13 @@
 mod blast;
 mod herd;
 mod list;
+mod overload;
+mod peer;
+mod readers;
 mod rehome;
 mod rolling;
 mod silence;
+mod vanished;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["opamp"]),
     ("services", &[]),
     ("proxy", &[]),
-    ("xtask", &["agent", "services"]),
+    ("xtask", &["agent", "proxy", "services"]),
     ("muster-loadtest", &["agent"]),
     ("tests", &["agent", "services"]),
 ];
