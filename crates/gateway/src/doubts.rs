@@ -20,6 +20,8 @@ use crate::ws::{Frame, Kind};
 
 /// Sessions in one question to a worker: one read and at most one write of the store.
 const RESUME_MAX: usize = 256;
+/// Questions between two looks at what else is to be done.
+const QUESTIONS_MAX: usize = 16;
 
 /// What is not sure.
 #[derive(Debug, Default)]
@@ -97,14 +99,19 @@ async fn learn(shared: &Shared, generation: u64) {
 
 /// One round. True once there is nothing to make sure of any more.
 async fn make_sure(shared: &Shared) -> bool {
-    let found = walk(shared).await;
-    let resumed = resume(shared, &found.doubted).await;
+    let mut found = walk(shared).await;
+    for _ in 0..QUESTIONS_MAX {
+        if found.doubted.is_empty() || !resume(shared, &found.doubted).await {
+            break;
+        }
+        found = walk(shared).await;
+    }
     let may_ask = found.dirty.is_empty() || can_store(shared).await;
     if may_ask {
         let room = shared.limits.asked_max.saturating_sub(found.asked);
         found.dirty.iter().take(room).for_each(|(connection, uid)| ask(shared, connection, *uid));
     }
-    resumed && found.dirty.is_empty() && found.asked == 0
+    found.doubted.is_empty() && found.dirty.is_empty() && found.asked == 0
 }
 
 async fn walk(shared: &Shared) -> Found {
@@ -142,11 +149,8 @@ fn claimed(session: &Session) -> Claimed {
     }
 }
 
-/// Asks a worker about sessions. False if there may be more to ask.
+/// Asks a worker about sessions. Says whether one answered.
 async fn resume(shared: &Shared, doubted: &[(Arc<Connection>, InstanceUid, Claimed)]) -> bool {
-    if doubted.is_empty() {
-        return true;
-    }
     let sessions = doubted.iter().map(|(_, _, session)| session.clone()).collect();
     let Some(outcomes) = ask_worker(shared, sessions).await else {
         return false;
@@ -164,7 +168,7 @@ async fn resume(shared: &Shared, doubted: &[(Arc<Connection>, InstanceUid, Claim
         let fresh = shared.new_session_id();
         connection.with(uid, |found| found.resumed(session.epoch, held, fresh));
     }
-    false
+    true
 }
 
 /// Whether what agents would say now could be stored.

@@ -11,7 +11,7 @@ use crate::shared::Shared;
 
 /// Connections closed at once, at least.
 const BATCH_MIN: usize = 64;
-/// Pause between batches.
+/// Pause between batches, at least; up to half as much more is drawn.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 /// For what is left after the connections: cut tasks, closes, presence.
 const REST_SHARE: u32 = 5;
@@ -21,7 +21,7 @@ pub(crate) async fn close_connections(shared: &Shared, deadline: Instant) {
     let left = deadline.saturating_duration_since(Instant::now());
     let close_by = deadline - left / REST_SHARE;
     // Half of the time for the batches, so that the last ones have the other half.
-    let steps = (left / 2).as_millis() / BATCH_PAUSE.as_millis() + 1;
+    let steps = (left / 2).as_millis() / (BATCH_PAUSE * 3 / 2).as_millis() + 1;
     let steps = usize::try_from(steps).unwrap_or(usize::MAX);
     let batch = shared.connections.len().div_ceil(steps).max(BATCH_MIN);
     let mut after = 0;
@@ -31,7 +31,7 @@ pub(crate) async fn close_connections(shared: &Shared, deadline: Instant) {
         after = last.number;
         page.iter().for_each(|connection| connection.close(close_code::GOING_AWAY));
         if page.len() == batch {
-            sleep(BATCH_PAUSE).await;
+            sleep(BATCH_PAUSE / 2 + shared.jittered(BATCH_PAUSE / 2)).await;
         }
     }
     shared.tasks.close();

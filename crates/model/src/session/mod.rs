@@ -240,8 +240,7 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             })
         }
         Input::Resume { owner, epoch, answered } => {
-            ownership::resume(record, owner, *epoch, |record| {
-                record.sequence_num = record.sequence_num.max(*answered);
+            ownership::resume(record, owner, *epoch, *answered, |record| {
                 renew(record, context);
                 let wanted = u64::from(record.full_state.wanted);
                 let flags = wanted * ServerToAgentFlags::ReportFullState as u64;

@@ -92,12 +92,17 @@ pub(super) fn resume(
     record: &mut AgentRecord,
     owner: &Owner,
     epoch: u64,
+    answered: Option<u64>,
     tell: impl FnOnce(&mut AgentRecord) -> Reply,
 ) -> Outcome {
     if epoch != record.epoch || record.recent_sessions.contains(&owner.session) {
         return Outcome::Stale;
     }
-    record.owner = Some(owner.clone());
+    // Presence tells the number of one that was never let go: most need no write.
+    if record.owner.as_ref() != Some(owner) {
+        record.owner = Some(owner.clone());
+        record.sequence_num = record.sequence_num.max(answered);
+    }
     Outcome::Reply(tell(record))
 }
 
