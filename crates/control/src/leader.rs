@@ -110,7 +110,7 @@ impl Candidate {
         self.held = Some(began);
     }
 
-    /// Others wait for the whole lease: who could not renew it for two thirds of that leads no more.
+    /// Others wait for the whole lease: who could not renew it for two thirds of it leads no more.
     fn leads(&self, now: Timestamp, lease: u64) -> bool {
         self.held.is_some_and(|held| now.millis_since(held) < lease * 2 / 3)
     }
