@@ -40,6 +40,7 @@ mod shared;
 mod shed;
 mod sweep;
 mod transport;
+mod vitals;
 mod ws;
 
 pub use bucket::Rate;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use opamp::ws::close_code;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::connection::{Connection, Verdict};
+use crate::connection::Connection;
 use crate::shared::Shared;
+use crate::vitals::Verdict;
 use crate::ws::Frame;
 
 /// Looks at every connection's vitals, for ever.
