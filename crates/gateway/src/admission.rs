@@ -131,11 +131,16 @@ impl Lane {
 
     /// Waits for a seat; `None` if there is none in time.
     pub(crate) async fn enter(&self, now_ms: u64, patience: Duration) -> Option<Place<'_>> {
-        lock(&self.pace).come(now_ms);
-        let mut place = Place { lane: self, seat: None, is_answered: false };
+        let mut place = self.come(now_ms);
         let seat = timeout(patience, self.seats.acquire()).await.ok()?;
         place.seat = Some(seat.ok()?);
         Some(place)
+    }
+
+    /// Somebody who waits for a seat from now on.
+    fn come(&self, now_ms: u64) -> Place<'_> {
+        lock(&self.pace).come(now_ms);
+        Place { lane: self, seat: None, is_answered: false }
     }
 
     /// Brings the seats to as many as are wanted, those that are left first.
@@ -246,63 +251,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_millis(10);
-
-    #[test]
-    fn the_wait_is_those_present_by_the_rate_of_answers() {
-        let mut pace = Pace::new(10);
-        (0..10).for_each(|_| pace.come(1_000));
-        assert_eq!(pace.projected_wait(9_000), Duration::ZERO, "there is a seat for each");
-        (0..990).for_each(|_| pace.come(10_000));
-        assert_eq!(pace.projected_wait(10_400), Duration::ZERO, "nothing is known yet");
-        for answer in 1..=100 {
-            pace.answered(10_000 + answer * 10);
-            pace.leave();
-        }
-        assert_eq!(pace.projected_wait(11_000).as_secs(), 9, "900 at 100 a second");
-        let later = pace.projected_wait(21_000).as_secs();
-        assert_eq!(later, 9_000, "no answer for ten seconds");
-        (0..890).for_each(|_| pace.leave());
-        assert_eq!(pace.projected_wait(21_000), Duration::ZERO);
-    }
-
-    #[tokio::test]
-    async fn seats_follow_what_is_answered_in_the_time_an_answer_may_take() {
-        let lane = Lane::new(256, Duration::from_secs(1));
-        let mut places = Vec::new();
-        while let Some(place) = lane.enter(1_000, PATIENCE).await {
-            places.push(place);
-        }
-        assert_eq!(places.len(), 64);
-        // Others wait all the while.
-        lock(&lane.pace).present += 1_000;
-        for (index, place) in places.drain(..).enumerate() {
-            place.answered(1_500 + 100 * index as u64);
-        }
-        while let Some(place) = lane.enter(9_000, PATIENCE).await {
-            places.push(place);
-        }
-        assert!((9..=10).contains(&places.len()), "ten a second: {}", places.len());
-        drop(places);
-        assert!(lane.enter(9_000, PATIENCE).await.is_some());
-        let mut places = Vec::new();
-        while let Some(place) = lane.enter(9_000, PATIENCE).await {
-            places.push(place);
-        }
-        assert_eq!(places.len(), SEATS_MIN, "none of them was answered");
-    }
-
-    #[tokio::test]
-    async fn who_gives_up_is_present_no_more() {
-        let lane = Lane::new(1, Duration::from_secs(1));
-        let held = lane.enter(0, PATIENCE).await;
-        assert!(lane.enter(0, PATIENCE).await.is_none());
-        assert_eq!(lock(&lane.pace).present, 1);
-        drop(held);
-        assert_eq!(lock(&lane.pace).present, 0);
-        assert!(lane.enter(0, PATIENCE).await.is_some());
-    }
-}
+mod tests;

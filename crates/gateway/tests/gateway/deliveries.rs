@@ -238,7 +238,7 @@ async fn a_slow_agent_gets_the_newest_offer_and_only_what_it_got_counts_as_sent(
 
 #[tokio::test]
 async fn an_agent_that_does_not_read_keeps_nobody_waiting_for_what_others_got() {
-    let field = Field::start().await;
+    let field = Field::with(|limits| limits.deliver_deadline = PATIENCE * 2).await;
     let _deaf = Agent::claimed(field.address, 1).await;
     let mut fine = Agent::claimed(field.address, 2).await;
     let behind = async { while push(&field, 1, 30_000).await != Outcome::Queued {} };
@@ -246,11 +246,10 @@ async fn an_agent_that_does_not_read_keeps_nobody_waiting_for_what_others_got() 
     let remote_config = Some(AgentRemoteConfig { config_hash: vec![0; 30_000], config: None });
     let body = ServerToAgent { remote_config, ..Default::default() };
     for _ in 0..20 {
-        let began = tokio::time::Instant::now();
         let targets = vec![target(1, 1), target(2, 1)];
+        // The asker's own patience is shorter than the deadline for deliveries.
         let outcomes = deliver(&field, body.clone(), targets).await;
         assert_eq!(outcomes, [Outcome::Queued, Outcome::Sent]);
-        assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
         assert_eq!(fine.hear().await.instance_uid, uid(2));
     }
 }
