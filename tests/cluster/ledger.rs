@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use services::Signal;
+use services::{Answer, Signal};
 use tonic::Code;
 
-use crate::{AGENTS, Cluster, applied, connected, full_state_requests, give, try_give, until};
+use crate::{
+    AGENTS, Cluster, applied, connected, full_state_requests, give, try_give, try_list, until,
+};
 
 /// Within this an operator is told.
 const SOON: Duration = Duration::from_secs(2);
@@ -84,4 +86,41 @@ async fn what_was_decided_outlives_a_killed_ledger() {
         cluster.real.ledger.restart().unwrap();
         until("all have it", async || applied(&cluster.list().await, &hash) == AGENTS).await;
     }
+}
+
+/// Every record is broken at once, under agents that only beat.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_cannot_be_read_are_rebuilt_by_their_agents() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let agents = cluster.agents(&[0, 1]).await;
+    let hash = give(&cluster.channel, "receivers: {}").await;
+    until("all have it", async || applied(&cluster.list().await, &hash) == AGENTS).await;
+    let connects = |agents: &[agent::Handle]| -> u64 {
+        agents.iter().map(|agent| agent.see(|agent| agent.ledger.connections)).sum()
+    };
+    let before = connects(&agents);
+    let mut broken = 0;
+    for shard in 0..64 {
+        let key = format!("{{muster:{shard:02}}}:v1:agents");
+        let Answer::List(ids) = cluster.real.records.command(&["HKEYS", &key]).unwrap() else {
+            continue;
+        };
+        for id in ids {
+            let Answer::Bytes(id) = id else { continue };
+            // Some do not even have a version.
+            let garbage: &[u8] = if broken % 4 == 0 { b"\xff" } else { b"\xff garbage \x00\x01" };
+            cluster.real.records.command(&[b"HSET", key.as_bytes(), &id, garbage]).unwrap();
+            broken += 1;
+        }
+    }
+    assert_eq!(broken, AGENTS);
+    // A control that starts now sees nobody at first.
+    cluster.real.controls[0].restart().unwrap();
+    until("all are known again", async || {
+        let Ok(agents) = try_list(&cluster.channel).await else { return false };
+        connected(&agents) == AGENTS && applied(&agents, &hash) == AGENTS
+    })
+    .await;
+    assert_eq!(connects(&agents), before, "nobody was cut off");
+    assert!(cluster.real.metric("muster_store_quarantined_total") > 0.0);
 }

@@ -80,11 +80,16 @@ impl Cluster {
 }
 
 async fn list(channel: &Channel) -> Vec<Agent> {
-    let request = ListAgentsRequest { page_size: 1000, ..Default::default() };
-    match AgentsClient::new(channel.clone()).list_agents(request).await {
-        Ok(response) => response.into_inner().agents,
+    match try_list(channel).await {
+        Ok(agents) => agents,
         Err(status) => panic!("{status}"),
     }
+}
+
+/// The same, or why it is refused.
+async fn try_list(channel: &Channel) -> Result<Vec<Agent>, Status> {
+    let request = ListAgentsRequest { page_size: 1000, ..Default::default() };
+    Ok(AgentsClient::new(channel.clone()).list_agents(request).await?.into_inner().agents)
 }
 
 /// Applies a config with this body and assigns it to everybody.

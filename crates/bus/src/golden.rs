@@ -196,7 +196,11 @@ fn told_to_all(files: &mut Golden) {
         gateway_id: "gateway-1".to_owned(),
         gateway_address: "http://192.0.2.1:4320".to_owned(),
     });
-    hold(files, ("generation", 1), |_| Generation { generation: 1_700_000_000_004 });
+    // Version 2 knows of single agents.
+    hold(files, ("generation", 2), |version| Generation {
+        generation: 1_700_000_000_004,
+        lost: if version < 2 { Vec::new() } else { vec![bytes(UID)] },
+    });
     hold(files, ("intent-changed", 1), |_| IntentChanged { decision: 11 });
 }
 

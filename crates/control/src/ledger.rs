@@ -12,7 +12,8 @@ use model::assign::{Assignment, Assignments};
 use model::{Clock, Config, ConfigHash, Revision};
 use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
-use store::{Cursor, Key, Outcome, SHARDS, Store, Table, Version, Write, tables};
+use store::quarantine::Quarantine;
+use store::{Cursor, Key, Outcome, SHARDS, Store, Stored, Table, Version, Write, tables};
 
 use crate::actor::Actor;
 use crate::error::within;
@@ -29,6 +30,7 @@ pub(crate) struct Ledger {
     pub(crate) limits: Limits,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) quarantine: Arc<Quarantine>,
 }
 
 /// Which revision of a config.
@@ -108,8 +110,12 @@ impl Ledger {
             while let Some(from) = cursor {
                 let page = self.within(self.store.scan(Table::Configs, shard, from)).await?;
                 for (key, stored) in page.entries {
-                    let config = tables::configs::decode(&key, &stored.value)?.value;
-                    configs.insert(config.name.clone(), config);
+                    match tables::configs::decode(&key, &stored.value) {
+                        Ok(read) => {
+                            configs.insert(read.value.name.clone(), read.value);
+                        }
+                        Err(error) => self.set_aside(&key, &stored, &error).await,
+                    }
                 }
                 cursor = page.next;
             }
@@ -243,7 +249,7 @@ impl Ledger {
         Ok(written.map(|version| version.0))
     }
 
-    async fn read(&self, key: &Key) -> Result<Option<store::Stored>, Error> {
+    async fn read(&self, key: &Key) -> Result<Option<Stored>, Error> {
         Ok(self.within(self.store.get(std::slice::from_ref(key))).await?.pop().flatten())
     }
 
@@ -260,6 +266,11 @@ impl Ledger {
             Some(Outcome::Written(version)) => Some(version),
             Some(Outcome::Conflict) | None => None,
         })
+    }
+
+    /// One value that cannot be read does not hide the others.
+    async fn set_aside(&self, key: &Key, stored: &Stored, error: &store::Error) {
+        self.quarantine.keep(&*self.store, key, stored, error, self.clock.now()).await;
     }
 
     /// The next write of a value. What was never there begins at the time of day: a ledger that was

@@ -79,7 +79,8 @@ impl Control {
         let Config { name, limits, forget_after, shed_per_second, door } = config;
         let view = Arc::new(View::new(limits, clock.clone()));
         let processes = Arc::new(Processes::new(limits, clock.clone()));
-        let ledger = Ledger { limits, store: ledger, clock };
+        let quarantine = Arc::default();
+        let ledger = Ledger { limits, store: ledger, clock, quarantine };
         Self {
             limits,
             name,

@@ -11,6 +11,7 @@ use model::session::{self, Context, Input, Outcome, Reply, Rival, step};
 use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Random, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
+use store::quarantine::Quarantine;
 use store::{Key, Outcome as Written, POLLS, Presence, Store, Stored, Version, Write, tables};
 use tokio::time::timeout;
 
@@ -78,6 +79,7 @@ pub(crate) struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) quarantine: Quarantine,
 }
 
 /// One agent's part of a round: its record, and its jobs by their place in the batch.
@@ -96,6 +98,8 @@ struct Loaded {
     pending: Bytes,
     answered: Option<u64>,
     uid_is_ours: bool,
+    /// What is stored cannot be read.
+    broken: bool,
 }
 
 /// An agent's record after its jobs, ready to be written.
@@ -136,7 +140,7 @@ impl Engine {
         announcement: &mut Announcement,
     ) -> Result<(), Error> {
         let now = self.clock.now();
-        let mut agents = self.load(jobs, open, results, now).await?;
+        let mut agents = self.load(jobs, open, now).await?;
         self.drop_late(jobs, &mut agents, results);
         let newest = agents.values().map(|agent| agent.loaded.record.offered.decision).max();
         // Somebody decided on a newer intent than is known here. If it cannot be read now, the
@@ -156,6 +160,7 @@ impl Engine {
             let version = match expected {
                 // Above all that a lost or forgotten record had, so that readers take it for newer.
                 Version::ABSENT => Version(now.0.max(stepped.record.generation).max(1)),
+                version if agent.loaded.broken => version.next().max(Version(now.0)),
                 version => version.next(),
             };
             let summary = AgentSummary::from(&stepped.record);
@@ -189,7 +194,6 @@ impl Engine {
         &self,
         jobs: &[Job],
         open: &[usize],
-        results: &mut [Option<Result<Done, Error>>],
         now: Timestamp,
     ) -> Result<BTreeMap<InstanceUid, Agent>, Error> {
         let mut by_agent: BTreeMap<InstanceUid, Vec<usize>> = BTreeMap::new();
@@ -197,8 +201,8 @@ impl Engine {
             by_agent.entry(jobs[*index].uid).or_default().push(*index);
         }
         let keys: Vec<Key> = by_agent.keys().map(Key::agent).collect();
-        let stored = self.records.get(&keys).await?;
-        let mut left_behind = Announcement::default();
+        let (all, stored) = (jobs, self.records.get(&keys).await?);
+        let (mut left_behind, mut lost) = (Announcement::default(), Vec::new());
         let mut agents = BTreeMap::new();
         for (((uid, jobs), key), stored) in by_agent.into_iter().zip(keys).zip(stored) {
             let loaded = match stored {
@@ -216,12 +220,12 @@ impl Engine {
                         Loaded { pending, ..Loaded::from(decoded, stored.version) }
                     }
                     Err(error) => {
-                        metrics::counter!("muster_fleet_corrupt_records_total").increment(1);
-                        tracing::error!(%error, "record cannot be read");
-                        for index in jobs {
-                            results[index] = Some(Err(Error::Store(error.clone())));
+                        let kept = self.quarantine.keep(&*self.records, &key, &stored, &error, now);
+                        kept.await;
+                        if jobs.iter().all(|index| all[*index].what.is_a_look()) {
+                            lost.push(uid);
                         }
-                        continue;
+                        Loaded::broken(uid, stored, now)
                     }
                 },
             };
@@ -230,6 +234,7 @@ impl Engine {
         // Usually the log has them and the store will hear of it; when it has been away for long,
         // it must take them before the outbox grows further.
         left_behind.publish(&self.bus).await?;
+        self.tell_lost(&lost).await;
         self.load_presence(jobs, &mut agents).await?;
         self.load_labels(&mut agents).await;
         Ok(agents)
@@ -385,17 +390,35 @@ impl Loaded {
             pending: Bytes::new(),
             answered: None,
             uid_is_ours: false,
+            broken: false,
         }
+    }
+
+    /// As if the agent had never spoken, but for what keeps its sessions apart: epochs rise with
+    /// versions, and those begin at the time of day, so no session held one as high as now. Every
+    /// session is stale and claims anew, and the agent is asked for everything. It was there before
+    /// and waits for decisions like all others.
+    fn broken(uid: InstanceUid, stored: Stored, now: Timestamp) -> Self {
+        let mut loaded = Self::absent(uid, Timestamp(0));
+        loaded.record.epoch = now.0;
+        let (version, pending) = (stored.version, stored.events);
+        Self { version, pending, broken: true, ..loaded }
     }
 
     fn from(decoded: tables::Loaded<AgentRecord>, version: Version) -> Self {
         let (record, unknown) = (decoded.value, decoded.unknown);
         let pending = Bytes::new();
-        Self { record, unknown, version, pending, answered: None, uid_is_ours: false }
+        let (answered, uid_is_ours, broken) = (None, false, false);
+        Self { record, unknown, version, pending, answered, uid_is_ours, broken }
     }
 }
 
 impl What {
+    /// Somebody looks at the agent, which has not spoken.
+    fn is_a_look(&self) -> bool {
+        matches!(self, Self::Assess | Self::Labelled { .. })
+    }
+
     fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {
         match self {
             Self::Claim { owner, rival, floor, from, message } => Input::Claim {

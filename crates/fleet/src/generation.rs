@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bus::{Subject, v1};
 use model::Timestamp;
+use opamp::InstanceUid;
 use store::{Generation, Key};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,18 @@ impl Engine {
     /// That of the youngest record there could be.
     pub(crate) fn newest_generation(&self) -> Generation {
         self.records.generations().into_iter().max().unwrap_or_default()
+    }
+
+    /// Records that cannot be read, of agents that have not just spoken: who holds them asks them to.
+    pub(crate) async fn tell_lost(&self, lost: &[InstanceUid]) {
+        if lost.is_empty() {
+            return;
+        }
+        let lost = lost.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
+        let message = v1::Generation { generation: self.newest_generation().0, lost };
+        if let Err(error) = self.bus.publish(&Subject::Generation, &message).await {
+            tracing::debug!(%error, "agents of broken records not asked");
+        }
     }
 
     /// Since when an agent without a record counts as seen. Shortly after records were lost, it may
@@ -57,7 +70,7 @@ pub(crate) async fn announce(engine: Arc<Engine>, shutdown: CancellationToken) {
         if newest == told.0 && now.millis_since(told.1) < again {
             continue;
         }
-        let message = v1::Generation { generation: newest.0 };
+        let message = v1::Generation { generation: newest.0, lost: Vec::new() };
         match engine.bus.publish(&Subject::Generation, &message).await {
             Ok(()) => told = (newest, now),
             Err(error) => tracing::debug!(%error, "age of the records not told"),

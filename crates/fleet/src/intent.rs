@@ -3,16 +3,18 @@
 //! away from anybody.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use model::ConfigHash;
 use model::assign::Assignments;
 use model::session::Intent;
+use model::{Clock, ConfigHash};
 use opamp::InstanceUid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use store::{Generation, Key, Store, tables};
+use store::quarantine::Quarantine;
+use store::{Generation, Key, Store, Stored, tables};
 
 use crate::{Error, Limits, reply};
 
@@ -21,6 +23,10 @@ use crate::{Error, Limits, reply};
 pub(crate) struct Ledger {
     store: Arc<dyn Store>,
     known: Mutex<Option<Arc<Known>>>,
+    /// What is stored cannot be read: until it can, nobody is offered anything.
+    unreadable: AtomicBool,
+    quarantine: Quarantine,
+    clock: Arc<dyn Clock>,
     bodies: Cache<ConfigHash, Bytes, ByteWeight>,
 }
 
@@ -57,14 +63,18 @@ impl Weighter<ConfigHash, Bytes> for ByteWeight {
 const TYPICAL_BODY_BYTES: u64 = 4 << 10;
 
 impl Ledger {
-    pub(crate) fn new(store: Arc<dyn Store>, limits: &Limits) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         let entries = usize::try_from(limits.bodies_bytes_max / TYPICAL_BODY_BYTES).unwrap_or(1024);
         let bodies = Cache::with_weighter(entries, limits.bodies_bytes_max, ByteWeight);
-        Self { store, known: Mutex::default(), bodies }
+        let (unreadable, quarantine) = (AtomicBool::new(false), Quarantine::default());
+        Self { store, known: Mutex::default(), unreadable, quarantine, clock, bodies }
     }
 
-    /// The assignments as last read; `None` until they were read once.
+    /// The assignments as last read; `None` until they were read once, and while they cannot be.
     pub(crate) fn known(&self) -> Option<Arc<Known>> {
+        if self.unreadable.load(Ordering::Relaxed) {
+            return None;
+        }
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -75,7 +85,7 @@ impl Ledger {
         let stored = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten();
         let read = match stored {
             Some(stored) => Known {
-                assignments: tables::intent::decode(&key, &stored.value)?.value,
+                assignments: self.readable(&key, &stored).await?,
                 decision: stored.version.0,
             },
             None => Known { assignments: Assignments::default(), decision: 0 },
@@ -84,6 +94,22 @@ impl Ledger {
         match &*known {
             Some(newer) if newer.decision > read.decision => Ok(newer.clone()),
             _ => Ok(known.insert(Arc::new(read)).clone()),
+        }
+    }
+
+    /// The assignments in this value. Those that cannot be read are not taken for none, and what was
+    /// known before may not be what was decided: somebody has to look.
+    async fn readable(&self, key: &Key, stored: &Stored) -> Result<Assignments, Error> {
+        let read = tables::intent::decode(key, &stored.value);
+        self.unreadable.store(read.is_err(), Ordering::Relaxed);
+        metrics::gauge!("muster_fleet_intent_unreadable").set(f64::from(u8::from(read.is_err())));
+        match read {
+            Ok(read) => Ok(read.value),
+            Err(error) => {
+                let now = self.clock.now();
+                self.quarantine.keep(&*self.store, key, stored, &error, now).await;
+                Err(error.into())
+            }
         }
     }
 
@@ -118,9 +144,16 @@ impl Ledger {
         let keys: Vec<Key> = uids.iter().map(Key::labels).collect();
         let mut found = Labels::new();
         for ((uid, key), stored) in uids.iter().zip(&keys).zip(self.store.get(&keys).await?) {
-            if let Some(stored) = stored {
-                let labels = tables::labels::decode(key, &stored.value)?.value.labels;
-                found.insert(*uid, (labels, stored.version.0));
+            let Some(stored) = stored else { continue };
+            match tables::labels::decode(key, &stored.value) {
+                Ok(read) => {
+                    found.insert(*uid, (read.value.labels, stored.version.0));
+                }
+                // The agent keeps those it has.
+                Err(error) => {
+                    let now = self.clock.now();
+                    self.quarantine.keep(&*self.store, key, &stored, &error, now).await;
+                }
             }
         }
         Ok(found)

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::{Client, Subject, WORKERS};
 use model::{Clock, Random};
+use store::quarantine::Quarantine;
 use store::{SHARDS, Store};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
@@ -42,8 +43,9 @@ impl Worker {
         random: Arc<dyn Random>,
     ) -> Self {
         let limits = config.limits;
-        let ledger = Ledger::new(ledger, &limits);
-        let engine = Engine { limits, bus, records, ledger, clock, random };
+        let ledger = Ledger::new(ledger, &limits, clock.clone());
+        let quarantine = Quarantine::default();
+        let engine = Engine { limits, bus, records, ledger, clock, random, quarantine };
         Self { engine: Arc::new(engine), ready: Arc::default() }
     }
 

@@ -83,7 +83,17 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 pub(crate) async fn listen(shared: Arc<Shared>, mut inbox: Inbox<Generation>) {
     while let Some(received) = inbox.next().await {
         learn(&shared, received.body.generation).await;
+        received.body.lost.iter().for_each(|uid| lost(&shared, uid));
     }
+}
+
+/// One agent's record is lost.
+fn lost(shared: &Shared, uid: &[u8]) {
+    let Ok(uid) = InstanceUid::try_from(uid) else { return };
+    let Some(holder) = shared.index.get(&uid) else { return };
+    tracing::warn!(%uid, "its record was lost: it reports again");
+    holder.connection.with(&uid, Session::soil);
+    shared.doubts.something_is_missing();
 }
 
 async fn learn(shared: &Shared, generation: u64) {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::Timestamp;
 use opamp::InstanceUid;
 
-use crate::{Error, Key, Presence, Stored, Version};
+use crate::{Presence, Stored, Version};
 
 /// Bytes of a version.
 const VERSION: usize = 8;
@@ -37,16 +37,16 @@ pub(crate) fn is_deleted(stored: &[u8]) -> bool {
 /// A stored value and its outbox, read one after the other. Events of another version than the
 /// value's were written in between: whoever builds on this value conflicts, so they are not its
 /// business.
-pub(crate) fn stored(key: &Key, value: &[u8], outbox: Option<&[u8]>) -> Result<Stored, Error> {
-    let (version, value) = split(value).ok_or_else(|| Error::Corrupt {
-        key: key.to_string(),
-        reason: format!("{} bytes are too few for a version", value.len()),
-    })?;
+///
+/// What is too short for a version has none, and is written over as if it were not there. It is no
+/// error here: one broken value must not fail those that are read with it.
+pub(crate) fn stored(value: &[u8], outbox: Option<&[u8]>) -> Stored {
+    let (version, value) = split(value).unwrap_or((Version::ABSENT, value));
     let events = outbox
         .and_then(split)
         .filter(|(of, _)| *of == version)
         .map_or(Bytes::new(), |(_, events)| Bytes::copy_from_slice(events));
-    Ok(Stored { version, value: Bytes::copy_from_slice(value), events })
+    Stored { version, value: Bytes::copy_from_slice(value), events }
 }
 
 /// A presence entry without the uid: epoch, sequence number, time.
@@ -101,12 +101,13 @@ mod tests {
 
     #[test]
     fn events_of_another_version_are_left_out() {
-        let key = Key::config("c");
         let value = join(Version(5), b"v");
         let of = |version| join(Version(version), b"e");
-        let events = |outbox: &[u8]| stored(&key, &value, Some(outbox)).unwrap().events;
+        let events = |outbox: &[u8]| stored(&value, Some(outbox)).events;
         assert_eq!(events(&of(5)), "e");
         assert_eq!(events(&of(6)), "");
-        assert!(matches!(stored(&key, b"short", None), Err(Error::Corrupt { .. })));
+        let short = stored(b"short", Some(&of(5)));
+        let value = Bytes::from_static(b"short");
+        assert_eq!(short, Stored { version: Version::ABSENT, value, events: Bytes::new() });
     }
 }

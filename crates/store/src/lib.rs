@@ -10,6 +10,7 @@ mod layout;
 mod limits;
 mod memory;
 mod port;
+pub mod quarantine;
 mod redb;
 mod redis;
 pub mod tables;

@@ -45,5 +45,12 @@ pub(crate) const POOL_MAX: usize = 2;
 /// Redis: entries asked for per page of a scan. Redis promises no bound in bytes, so fewer.
 pub(crate) const HSCAN_COUNT: usize = 128;
 
+/// Places for values that could not be read: a newer one takes the place of an older.
+pub(crate) const QUARANTINE_SLOTS: u64 = 256;
+/// Bytes kept of each: with all places taken, 16 MiB.
+pub(crate) const QUARANTINE_BYTES_MAX: usize = 64 << 10;
+/// Values remembered as quarantined, so that each is told of once.
+pub(crate) const QUARANTINE_KNOWN_MAX: usize = 4096;
+
 /// Bytes of one part of a backup: the largest config there may be, and what is around it.
 pub(crate) const BACKUP_PART_MAX: usize = 72 << 20;

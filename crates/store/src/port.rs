@@ -93,12 +93,20 @@ pub enum Table {
     Labels,
     /// Who does what one process at a time should do, by name.
     Leases,
+    /// Values that could not be read, for somebody to look at.
+    Quarantine,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 5] =
-        [Table::Agents, Table::Configs, Table::Intent, Table::Labels, Table::Leases];
+    pub const ALL: [Table; 6] = [
+        Table::Agents,
+        Table::Configs,
+        Table::Intent,
+        Table::Labels,
+        Table::Leases,
+        Table::Quarantine,
+    ];
 
     /// Its name in keys. Stored: never changed.
     pub const fn name(self) -> &'static str {
@@ -108,6 +116,7 @@ impl Table {
             Self::Intent => "intent",
             Self::Labels => "labels",
             Self::Leases => "leases",
+            Self::Quarantine => "quarantine",
         }
     }
 }

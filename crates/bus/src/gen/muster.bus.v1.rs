@@ -258,10 +258,13 @@ pub struct ReapReply {
 }
 /// The newest generation of the records (subject generation): another one than before means that
 /// records were lost or set back, and are to be reported again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Generation {
     #[prost(uint64, tag = "1")]
     pub generation: u64,
+    /// Agents whose records alone were lost: whoever holds one asks it to report again.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub lost: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// Agents whose offers may have changed (subject fleet.reassess).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -164,7 +164,16 @@ impl Api {
         // A deleted one is still there until the log knows of it.
         let stored = stored.filter(|stored| !stored.value.is_empty());
         let stored = stored.ok_or_else(|| Error::NotFound(name.to_owned()))?;
-        let record = tables::agents::decode(&key, &stored.value)?.value;
+        let record = match tables::agents::decode(&key, &stored.value) {
+            Ok(read) => read.value,
+            Err(error) => {
+                // Whoever holds the agent asks it to report again.
+                if let Err(error) = keeper::relabelled(&self.bus, &self.limits, &[uid]).await {
+                    tracing::warn!(%error, "no worker to rebuild a record");
+                }
+                return Err(error.into());
+            }
+        };
         let summary = AgentSummary::from(&record);
         let shown = self.view.join(&uid, stored.version.0, summary);
         let health = record.reported.health.clone();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use opamp::InstanceUid;
-use store::tables::labels::AgentLabels;
+use store::tables::labels::{AgentLabels, decode};
 use store::{Cursor, Key, Outcome, SHARDS, Stored, Table, Version, Write, tables};
 
 use super::Ledger;
@@ -83,7 +83,7 @@ impl Ledger {
         let (before, unknown, expected) = match stored {
             None => (BTreeMap::new(), Bytes::new(), Version::ABSENT),
             Some(stored) => {
-                let loaded = tables::labels::decode(&key, &stored.value)?;
+                let loaded = decode(&key, &stored.value)?;
                 (loaded.value.labels, loaded.unknown, stored.version)
             }
         };
@@ -121,9 +121,12 @@ impl Ledger {
             while let Some(from) = cursor {
                 let page = self.within(self.store.scan(Table::Labels, shard, from)).await?;
                 for (key, stored) in page.entries {
-                    let labels = tables::labels::decode(&key, &stored.value)?.value.labels;
-                    if let Ok(uid) = InstanceUid::try_from(&key.id[..]) {
-                        found.insert(uid, labels);
+                    match (InstanceUid::try_from(&key.id[..]), decode(&key, &stored.value)) {
+                        (Ok(uid), Ok(read)) => {
+                            found.insert(uid, read.value.labels);
+                        }
+                        (Err(_), _) => {}
+                        (_, Err(error)) => self.set_aside(&key, &stored, &error).await,
                     }
                 }
                 cursor = page.next;

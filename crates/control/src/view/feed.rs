@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{Entry, View};
 use crate::backoff::Backoff;
 use crate::error::within;
+use crate::keeper::relabelled;
 use crate::processes::Processes;
 use crate::{Error, Limits};
 
@@ -118,7 +119,7 @@ impl Feed {
     }
 
     async fn shard(self, number: u8) -> Result<Vec<(InstanceUid, Entry)>, Error> {
-        let mut found = Vec::new();
+        let (mut found, mut broken) = (Vec::new(), Vec::new());
         let mut cursor = Some(Cursor::default());
         while let Some(from) = cursor {
             let page = self.records.scan(Table::Agents, number, from);
@@ -129,12 +130,17 @@ impl Feed {
                     Err(error) => {
                         metrics::counter!("muster_control_unreadable_total").increment(1);
                         tracing::error!(%error, "left out of the view");
+                        broken.extend(InstanceUid::try_from(&key.id[..]));
                     }
                 }
             }
             cursor = page.next;
         }
         self.hear_polls(&mut found).await?;
+        // Whoever holds these agents asks them to report again.
+        if let Err(error) = relabelled(&self.bus, &self.limits, &broken).await {
+            tracing::warn!(%error, "no worker to rebuild records");
+        }
         Ok(found)
     }
 

@@ -92,6 +92,31 @@ async fn an_empty_ledger_counts_on_from_any_that_was_lost() {
 }
 
 #[tokio::test]
+async fn a_config_that_cannot_be_read_hides_no_other() {
+    let mut rig = Rig::new().await;
+    for name in ["one", "two"] {
+        rig.configs.apply_config(apply(name, "a: 1")).await.unwrap();
+    }
+    let key = Key::config("one");
+    let ledger = &rig.ledger.inner;
+    let stored = ledger.get(std::slice::from_ref(&key)).await.unwrap().pop().flatten().unwrap();
+    let broken = bytes::Bytes::from_static(b"nonsense");
+    let write = Write::next(key.clone(), stored.version, broken.clone());
+    ledger.commit(vec![write]).await.unwrap();
+    let list =
+        rig.configs.list_configs(ListConfigsRequest::default()).await.unwrap().into_inner().configs;
+    let names: Vec<&str> = list.iter().map(|config| config.name.as_str()).collect();
+    assert_eq!(names, ["configs/two"]);
+    let refused = rig.configs.apply_config(apply("one", "a: 2")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::DataLoss);
+    assert!(refused.message().contains("configs/one"), "{refused}");
+    let place = store::quarantine::place(&key);
+    let kept = ledger.get(std::slice::from_ref(&place)).await.unwrap().pop().flatten().unwrap();
+    let kept = tables::quarantine::decode(&place, &kept.value).unwrap().value;
+    assert_eq!(kept.value, broken);
+}
+
+#[tokio::test]
 async fn agents_that_could_not_be_reassessed_are_asked_for_again() {
     let mut rig = with_agents(1, Limits::default()).await;
     let mut worker = worker(&rig).await;

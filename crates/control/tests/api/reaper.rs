@@ -86,7 +86,10 @@ async fn lost_records_are_shown_while_agents_return_and_then_no_more() {
     let rig = Rig::start(records.clone(), limits).await;
     until("the fleet is read", async || rig.total("").await == 2).await;
     let tell = async |generation| {
-        rig.bus.publish(&Subject::Generation, &Generation { generation }).await.unwrap();
+        rig.bus
+            .publish(&Subject::Generation, &Generation { generation, lost: Vec::new() })
+            .await
+            .unwrap();
     };
     tell(5).await;
     records.inner.lose(store::Generation(6));

@@ -15,7 +15,7 @@ use store::{
     Version, Write,
 };
 
-use crate::rig::{PATIENCE, Rig, bare, claim, hello, instance, until};
+use crate::rig::{PATIENCE, Rig, bare, claim, hello, until};
 
 /// A store that is away while told to be.
 #[derive(Debug, Clone, Default)]
@@ -144,20 +144,6 @@ async fn nothing_is_acknowledged_while_the_store_is_away() {
     flaky.away.store(false, Ordering::Relaxed);
     let (epoch, reply) = rig.accepted(claim("gw", 2, &bare(1, 1))).await;
     assert_eq!((epoch, reply.flags), (2, 0));
-}
-
-#[tokio::test]
-async fn a_record_that_cannot_be_read_is_one_agents_trouble() {
-    let rig = Rig::new().await;
-    let garbage =
-        Write::next(Key::agent(&instance(1)), Version::ABSENT, Bytes::from_static(b"\xff\xff"));
-    rig.records.commit(vec![garbage]).await.unwrap();
-    let (one, two) = tokio::join!(
-        rig.ask(claim("gw", 1, &hello(1, 0))),
-        rig.accepted(claim("gw", 2, &hello(2, 0)))
-    );
-    assert!(matches!(one, Some(report_reply::Outcome::Unavailable(_))), "{one:?}");
-    assert_eq!(two.0, 1);
 }
 
 #[tokio::test]

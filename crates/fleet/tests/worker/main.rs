@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod brake;
+mod broken;
 mod faults;
 mod life;
 mod rig;

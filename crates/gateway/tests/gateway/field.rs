@@ -154,7 +154,7 @@ impl Field {
 
     /// Says how old the records are.
     pub(crate) async fn tell_generation(&self, generation: u64) {
-        let told = Generation { generation };
+        let told = Generation { generation, lost: Vec::new() };
         self.control.publish(&Subject::Generation, &told).await.unwrap();
     }
 

@@ -136,8 +136,8 @@ impl Contents {
                 self.assignments = tables::intent::decode(&key, &bytes).map_err(unreadable)?.value;
                 self.summary.decision = value.version;
             }
-            Table::Agents | Table::Leases => {
-                return Err(damaged(at, "records and leases are not part of a backup"));
+            Table::Agents | Table::Leases | Table::Quarantine => {
+                return Err(damaged(at, "a table that is not part of a backup"));
             }
         }
         Ok(())

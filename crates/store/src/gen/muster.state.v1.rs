@@ -300,6 +300,28 @@ pub struct AgentLabels {
     #[prost(uint64, tag = "3")]
     pub updated_unix_ms: u64,
 }
+/// A value that could not be read, kept for somebody to look at. Table `quarantine`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quarantined {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(string, tag = "2")]
+    pub table: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub version: u64,
+    #[prost(uint64, tag = "5")]
+    pub found_unix_ms: u64,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// Of the whole value, in bytes.
+    #[prost(uint64, tag = "7")]
+    pub size: u64,
+    /// As much of it as is kept.
+    #[prost(bytes = "vec", tag = "8")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
+}
 /// A part of a backup of the ledger. See `store::backup` for what stands around it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BackupPart {

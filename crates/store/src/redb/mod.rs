@@ -57,7 +57,7 @@ impl Redb {
     async fn read<T, F>(&self, f: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&ReadTransaction) -> Result<T, Trouble> + Send + 'static,
+        F: FnOnce(&ReadTransaction) -> Result<T, Fault> + Send + 'static,
     {
         let database = self.database.clone();
         let reading = tokio::task::spawn_blocking(move || {
@@ -65,10 +65,7 @@ impl Redb {
             f(&snapshot)
         });
         let read = reading.await.map_err(|error| unavailable(&error))?;
-        read.map_err(|trouble| match trouble {
-            Trouble::File(fault) => unavailable(&fault),
-            Trouble::Value(error) => error,
-        })
+        read.map_err(|fault| unavailable(&fault))
     }
 }
 
@@ -102,7 +99,7 @@ impl Store for Redb {
 
     async fn get_blob(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
         let hash = *hash;
-        self.read(move |snapshot| Ok(tables::blob(snapshot, &hash)?)).await
+        self.read(move |snapshot| tables::blob(snapshot, &hash)).await
     }
 
     async fn put_presence(&self, holder: &str, seen: &[Presence]) -> Result<(), Error> {
@@ -138,18 +135,6 @@ impl fmt::Debug for Redb {
     }
 }
 
-/// Why something could not be read.
-enum Trouble {
-    File(Fault),
-    Value(Error),
-}
-
-impl<E: Into<Fault>> From<E> for Trouble {
-    fn from(error: E) -> Self {
-        Self::File(error.into())
-    }
-}
-
 fn prepare(database: &Database) -> Result<Generation, String> {
     let prepared = (|| {
         let transaction = database.begin_write()?;
@@ -164,22 +149,21 @@ fn prepare(database: &Database) -> Result<Generation, String> {
         .map_err(|layout| format!("layout {layout} is unknown: a newer muster wrote this file"))
 }
 
-fn get(snapshot: &ReadTransaction, key: &Key) -> Result<Option<Stored>, Trouble> {
+fn get(snapshot: &ReadTransaction, key: &Key) -> Result<Option<Stored>, Fault> {
     let place = tables::place(key);
     let Some(value) = snapshot.open_table(tables::values(key.table))?.get(place)? else {
         return Ok(None);
     };
     let events = snapshot.open_table(tables::outbox(key.table))?.get(place)?;
     let events = events.as_ref().map(|events| events.value());
-    let stored = layout::stored(key, value.value(), events).map_err(Trouble::Value)?;
-    Ok(Some(stored))
+    Ok(Some(layout::stored(value.value(), events)))
 }
 
 fn unsettled(
     snapshot: &ReadTransaction,
     table: Table,
     shard: u8,
-) -> Result<Vec<(Key, Version)>, Trouble> {
+) -> Result<Vec<(Key, Version)>, Fault> {
     let outbox = snapshot.open_table(tables::outbox(table))?;
     let mut found = Vec::new();
     for entry in outbox.range((shard, &[][..])..(shard + 1, &[][..]))? {
@@ -197,7 +181,7 @@ fn scan(
     table: Table,
     shard: u8,
     cursor: &Cursor,
-) -> Result<Page, Trouble> {
+) -> Result<Page, Fault> {
     let values = snapshot.open_table(tables::values(table))?;
     let outbox = snapshot.open_table(tables::outbox(table))?;
     let (mut page, mut bytes) = (Page::default(), 0);
@@ -217,9 +201,8 @@ fn scan(
         let key = Key { table, id };
         let events = outbox.get(place.value())?;
         let events = events.as_ref().map(|events| events.value());
-        let stored = layout::stored(&key, value.value(), events).map_err(Trouble::Value)?;
         bytes += value.value().len();
-        page.entries.push((key, stored));
+        page.entries.push((key, layout::stored(value.value(), events)));
     }
     Ok(page)
 }
@@ -227,7 +210,7 @@ fn scan(
 fn presence(
     snapshot: &ReadTransaction,
     asked: &[(String, InstanceUid)],
-) -> Result<Vec<Option<Presence>>, Trouble> {
+) -> Result<Vec<Option<Presence>>, Fault> {
     let table = snapshot.open_table(tables::PRESENCE)?;
     let entry = |(holder, uid): &(String, InstanceUid)| {
         let found = table.get((holder.as_str(), uid.as_bytes()))?;

@@ -43,6 +43,7 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Intent => "intent.outbox",
         Table::Labels => "labels.outbox",
         Table::Leases => "leases.outbox",
+        Table::Quarantine => "quarantine.outbox",
     })
 }
 

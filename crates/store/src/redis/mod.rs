@@ -205,8 +205,7 @@ impl Store for Redis {
         for (indexes, [values, outboxes]) in shards.values().zip(answers) {
             for ((index, value), outbox) in indexes.iter().zip(values).zip(outboxes) {
                 if let Some(value) = value {
-                    let stored = layout::stored(&keys[*index], value, outbox.as_deref())?;
-                    found[*index] = Some(stored);
+                    found[*index] = Some(layout::stored(value, outbox.as_deref()));
                 }
             }
         }
@@ -292,12 +291,10 @@ impl Store for Redis {
         }
         let (outboxes,): (Vec<Option<Bytes>>,) = self.link.ask(&pipeline).await?;
         let entry = |([id, value], outbox): (Pair, Option<Bytes>)| {
-            let key = Key { table, id };
-            let stored = layout::stored(&key, &value, outbox.as_deref())?;
-            Ok((key, stored))
+            (Key { table, id }, layout::stored(&value, outbox.as_deref()))
         };
-        let entries: Result<_, Error> = pairs.into_iter().zip(outboxes).map(entry).collect();
-        Ok(Page { entries: entries?, next })
+        let entries = pairs.into_iter().zip(outboxes).map(entry).collect();
+        Ok(Page { entries, next })
     }
 
     async fn put_blob(&self, hash: &ConfigHash, body: Bytes) -> Result<(), Error> {

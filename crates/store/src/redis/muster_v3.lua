@@ -23,7 +23,9 @@ local function write(keys, args)
     return -1
   end
   local found = redis.call('HGET', keys[1], id)
-  local version = found and string.sub(found, 1, VERSION_BYTES) or ABSENT
+  -- What is too short for a version is as good as not there.
+  local whole = found and #found >= VERSION_BYTES
+  local version = whole and string.sub(found, 1, VERSION_BYTES) or ABSENT
   if version ~= expected then
     return 0
   end

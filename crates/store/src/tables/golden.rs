@@ -15,7 +15,7 @@ use opamp::v1::*;
 use services::Golden;
 
 use crate::tables::labels::AgentLabels;
-use crate::tables::{Loaded, agents, configs, intent, labels, leases};
+use crate::tables::{Loaded, agents, configs, intent, labels, leases, quarantine};
 use crate::{Error, Key, Presence, Version, layout};
 
 const UID: InstanceUid = InstanceUid::from_bytes([7; 16]);
@@ -70,6 +70,14 @@ fn golden_values_are_read_for_ever() {
         |_| "muster-1".to_owned(),
         |holder, unknown| leases::encode(holder, unknown),
         |bytes| leases::decode(&Key::lease("control"), bytes),
+    );
+
+    table(
+        &mut files,
+        ("quarantined", 1),
+        |_| quarantined(),
+        quarantine::encode,
+        |bytes| quarantine::decode(&crate::quarantine::place(&Key::config("collector")), bytes),
     );
 
     let presence = Presence {
@@ -233,6 +241,18 @@ fn assignments(version: u32) -> Assignments {
         actor: actor(version),
     };
     Assignments { list, hold: (version > 1).then_some(hold) }
+}
+
+fn quarantined() -> quarantine::Quarantined {
+    quarantine::Quarantined {
+        table: "configs".to_owned(),
+        id: Bytes::from_static(b"collector"),
+        version: Version(12),
+        found: Timestamp(1_700_000_000_008),
+        reason: "configs/collector cannot be read: format 9 is unknown".to_owned(),
+        size: 70_000,
+        value: Bytes::from_static(&[8, 9]),
+    }
 }
 
 fn agent_labels() -> AgentLabels {

@@ -16,6 +16,7 @@ mod golden;
 pub mod intent;
 pub mod labels;
 pub mod leases;
+pub mod quarantine;
 
 /// A value as it was read.
 #[derive(Debug, Clone, PartialEq)]

@@ -29,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         an_emptied_server_is_noticed_by_all_and_begins_anew_once,
         a_server_that_was_set_back_takes_no_write_for_what_it_forgot,
         large_versions_keep_every_bit,
+        what_has_no_version_fails_nobody_else_and_is_written_over,
         fleets_do_not_mix,
         the_server_tells_how_durable_it_is,
         no_secret_is_shown,
@@ -245,4 +246,18 @@ async fn no_secret_is_shown(mut server: Server) {
     for text in shown {
         assert!(!text.contains("hunter2") && !text.contains("joe"), "{text}");
     }
+}
+
+async fn what_has_no_version_fails_nobody_else_and_is_written_over(server: Server) {
+    let store = connect(&server).await;
+    commit(&store, write(&agent(2), 0, "whole")).await;
+    let hash = format!("{{test:{:02}}}:v1:agents", agent(1).shard());
+    tell_server(&server, &[b"HSET", hash.as_bytes(), &agent(1).id, b"short"]).await;
+    let found = store.get(&[agent(1), agent(2)]).await.unwrap();
+    assert_eq!(found, [Some(stored(0, "short")), Some(stored(1, "whole"))]);
+    let page = store.scan(agent(1).table, agent(1).shard(), Default::default()).await.unwrap();
+    assert!(page.entries.contains(&(agent(1), stored(0, "short"))));
+    assert_eq!(commit(&store, write(&agent(1), 1, "x")).await, Outcome::Conflict);
+    assert_eq!(commit(&store, write(&agent(1), 0, "mended")).await, Outcome::Written(Version(1)));
+    assert_eq!(get(&store, &agent(1)).await, Some(stored(1, "mended")));
 }
