@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::engine::{Done, Engine, Job, What};
+use crate::poison::contained;
 use crate::report::Understood;
 use crate::{presence, report};
 
@@ -196,9 +197,12 @@ async fn reports(engine: &Engine, batch: Vec<Received<v1::Report>>) -> Vec<Conte
             }
             let deadline = received.deadline;
             let (report, responder) = received.split();
-            match engine.understand(report, deadline).await {
-                Ok(Understood { job, poll }) => pending.push(Pending { job, poll, responder }),
-                Err(answer) => responder.send(&answer).await,
+            match contained(engine.understand(report, deadline)).await {
+                Some(Ok(Understood { job, poll })) => {
+                    pending.push(Pending { job, poll, responder });
+                }
+                Some(Err(answer)) => responder.send(&answer).await,
+                None => responder.send(&report::unavailable("it cannot be worked on")).await,
             }
         }
         metrics::counter!("muster_fleet_reports_total").increment(pending.len() as u64);

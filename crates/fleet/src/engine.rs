@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
+use crate::poison::Poison;
 use crate::presence;
 use crate::{Error, Limits};
 
@@ -80,6 +81,7 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) quarantine: Quarantine,
+    pub(crate) poison: Poison,
 }
 
 /// One agent's part of a round: its record, and its jobs by their place in the batch.
@@ -119,7 +121,8 @@ impl Engine {
             if open.is_empty() {
                 break;
             }
-            if let Err(error) = self.round(jobs, &open, &mut results, &mut announcement).await {
+            let round = self.contained_round(jobs, &open, &mut results, &mut announcement);
+            if let Err(error) = round.await {
                 for index in open {
                     results[index].get_or_insert_with(|| Err(error.clone()));
                 }
@@ -132,7 +135,7 @@ impl Engine {
     }
 
     /// One try at the jobs still open: those that lose a race stay open.
-    async fn round(
+    pub(crate) async fn round(
         &self,
         jobs: &[Job],
         open: &[usize],

@@ -12,6 +12,9 @@ pub enum Error {
     /// Nobody waits for it any more.
     #[error("the report of {0} took longer than its gateway waits")]
     TooLate(opamp::InstanceUid),
+    /// A bug of ours, met by this message and by no other. It may be told again, later.
+    #[error("a message of {0} cannot be worked on")]
+    Panicked(opamp::InstanceUid),
     /// The record kept changing under the worker. Ask again.
     #[error("{0} changed too often while it was being written")]
     Contended(opamp::InstanceUid),

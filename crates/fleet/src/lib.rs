@@ -16,6 +16,7 @@ mod generation;
 mod intent;
 mod limits;
 mod outbox;
+mod poison;
 mod presence;
 mod push;
 mod reply;

@@ -1,9 +1,14 @@
 //! ServerToAgent, put together from a reply and bodies that are encoded once and shared.
 
+use std::time::Duration;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use model::ConfigHash;
 use model::session::Reply;
-use opamp::v1::{AgentIdentification, ServerToAgent};
+use opamp::v1::server_error_response::Details;
+use opamp::v1::{
+    AgentIdentification, RetryInfo, ServerErrorResponse, ServerErrorResponseType, ServerToAgent,
+};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
@@ -44,6 +49,22 @@ pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offer: Option<&Bytes>)
         out.put_slice(offer);
     }
     out.freeze()
+}
+
+/// The agent's message was not worked on, and will not be for so long.
+pub(crate) fn put_off(instance_uid: &[u8], pause: Duration) -> Bytes {
+    let nanoseconds = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+    let retry = RetryInfo { retry_after_nanoseconds: nanoseconds };
+    let message = ServerToAgent {
+        instance_uid: instance_uid.to_vec(),
+        error_response: Some(ServerErrorResponse {
+            r#type: ServerErrorResponseType::Unavailable.into(),
+            error_message: "the server cannot work on this agent's messages now".to_owned(),
+            details: Some(Details::RetryInfo(retry)),
+        }),
+        ..Default::default()
+    };
+    message.encode_to_vec().into()
 }
 
 /// An offer to push, for any agent: the gateway adds each one's uid.

@@ -1,5 +1,7 @@
 //! Reports as they come over the bus: into jobs, and results back into answers.
 
+use std::time::Duration;
+
 use bus::v1::{Report, ReportReply, Transport, report_reply};
 use bytes::Bytes;
 use model::record::Owner;
@@ -33,6 +35,9 @@ impl Engine {
         let Ok(uid) = InstanceUid::try_from(&message.instance_uid[..]) else {
             return Err(self.identify(&message).await);
         };
+        if let Some(pause) = self.poison.pause(&uid, self.clock.now()) {
+            return Err(put_off(report.epoch, &message.instance_uid, pause));
+        }
         let sequence_num = message.sequence_num;
         let message = Box::new(message);
         let polls = report.transport == i32::from(Transport::Http);
@@ -119,6 +124,14 @@ pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<
 
 fn accepted(epoch: u64, message: Bytes, offer_decision: u64) -> ReportReply {
     let accepted = report_reply::Accepted { epoch, message, refused: false, offer_decision };
+    ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
+}
+
+/// Nothing is done about this message for so long.
+fn put_off(epoch: u64, instance_uid: &[u8], pause: Duration) -> ReportReply {
+    metrics::counter!("muster_fleet_put_off_total").increment(1);
+    let message = reply::put_off(instance_uid, pause);
+    let accepted = report_reply::Accepted { epoch, message, refused: true, offer_decision: 0 };
     ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
 }
 

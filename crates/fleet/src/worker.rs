@@ -16,6 +16,7 @@ use crate::batch::Shared;
 use crate::engine::Engine;
 use crate::intent::Ledger;
 use crate::outbox::Sweep;
+use crate::poison::Poison;
 use crate::{Error, Limits, generation, sessions};
 
 /// How a worker is set up.
@@ -44,8 +45,8 @@ impl Worker {
     ) -> Self {
         let limits = config.limits;
         let ledger = Ledger::new(ledger, &limits, clock.clone());
-        let quarantine = Quarantine::default();
-        let engine = Engine { limits, bus, records, ledger, clock, random, quarantine };
+        let (quarantine, poison) = (Quarantine::default(), Poison::default());
+        let engine = Engine { limits, bus, records, ledger, clock, random, quarantine, poison };
         Self { engine: Arc::new(engine), ready: Arc::default() }
     }
 

@@ -2,6 +2,7 @@
 //! so that broken values never fill the store. Told of once, by log and metric.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ impl Quarantine {
         store: &dyn Store,
         key: &Key,
         stored: &Stored,
-        error: &Error,
+        reason: &(dyn Display + Sync),
         now: Timestamp,
     ) {
         if !self.is_new(key, stored.version) {
@@ -34,14 +35,14 @@ impl Quarantine {
         let table = key.table.name();
         metrics::counter!("muster_store_quarantined_total", "table" => table).increment(1);
         let size = stored.value.len() as u64;
-        tracing::error!(%error, size, "quarantined");
+        tracing::error!(%reason, size, "quarantined");
         let kept = stored.value.len().min(QUARANTINE_BYTES_MAX);
         let quarantined = Quarantined {
             table: table.to_owned(),
             id: key.id.clone(),
             version: stored.version,
             found: now,
-            reason: error.to_string(),
+            reason: reason.to_string(),
             size,
             value: stored.value.slice(..kept),
         };

@@ -1,27 +1,32 @@
 //! Stores and buses that fail when told to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::v1::report_reply;
-use bus::{Bus, InProcess, LogEntry, LogReader, Position, Subscription};
+use bus::v1::{self, report_reply};
+use bus::{Bus, InProcess, LogEntry, LogReader, Position, Subject, Subscription};
 use bytes::Bytes;
 use model::ConfigHash;
 use opamp::InstanceUid;
+use opamp::v1::server_error_response::Details;
+use opamp::v1::{AgentToServer, ServerErrorResponseType, ServerToAgent};
+use prost::Message as _;
 use store::{
     Cursor, Error, Generations, Key, Memory, Outcome, Page, Presence, Store, Stored, Table,
-    Version, Write,
+    Version, Write, tables,
 };
 
-use crate::rig::{PATIENCE, Rig, bare, claim, hello, until};
+use crate::rig::{PATIENCE, Rig, bare, claim, hello, instance, until};
 
 /// A store that is away while told to be.
 #[derive(Debug, Clone, Default)]
 struct Flaky {
     inner: Memory,
     away: Arc<AtomicBool>,
+    /// Panics when it is to write the record of the agent with this uid; 0 for none.
+    brittle: Arc<AtomicU8>,
     /// Reads take as long as it takes until this is rung.
     hold: Option<Arc<tokio::sync::Notify>>,
 }
@@ -46,6 +51,9 @@ impl Store for Flaky {
     }
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
         self.check()?;
+        let brittle = self.brittle.load(Ordering::Relaxed);
+        let meets = writes.iter().any(|write| write.key == Key::agent(&instance(brittle)));
+        assert!(brittle == 0 || !meets, "as it was asked to");
         self.inner.commit(writes).await
     }
     async fn settle(&self, settled: &[(Key, Version)]) -> Result<(), Error> {
@@ -146,6 +154,57 @@ async fn nothing_is_acknowledged_while_the_store_is_away() {
     assert_eq!((epoch, reply.flags), (2, 0));
 }
 
+/// A bug that one agent's messages meet.
+#[tokio::test]
+async fn a_panic_costs_the_message_that_met_it_and_its_agent_waits() {
+    let mut rig = Rig::idle(Arc::new(InProcess::default())).await;
+    let flaky = Flaky { inner: rig.records.clone(), ..Flaky::default() };
+    rig.start_worker("w1", Arc::new(flaky.clone())).await;
+    flaky.brittle.store(2, Ordering::Relaxed);
+    let mut put_off = None;
+    for round in 0..5 {
+        let sessions = [1, 2, 3].map(|uid| uid + 10 * round);
+        let [one, poison, three] = [(1, 0), (2, 1), (3, 2)]
+            .map(|(uid, at)| claim("gw", sessions[at], &hello(uid, u64::from(round))));
+        // Others of the batch are the poison's neighbours, not its victims.
+        let gone = v1::Close {
+            gateway_id: "gw".to_owned(),
+            session_id: vec![sessions[0]; 16].into(),
+            instance_uid: vec![1; 16].into(),
+            epoch: u64::from(round) + 1,
+            ..Default::default()
+        };
+        let (one, poison, three) = tokio::join!(rig.accepted(one), rig.ask(poison), rig.ask(three));
+        assert_eq!(one.0, u64::from(round) + 1);
+        let _: v1::CloseReply = rig.bus.request(&Subject::Close, &gone, PATIENCE).await.unwrap();
+        assert!(three.is_some());
+        match poison {
+            Some(report_reply::Outcome::Unavailable(_)) if round < 3 => {}
+            Some(report_reply::Outcome::Accepted(accepted)) if round >= 3 => {
+                put_off = Some(accepted);
+            }
+            other => panic!("round {round}: {other:?}"),
+        }
+    }
+    let put_off = put_off.unwrap();
+    assert!(put_off.refused && put_off.epoch == 0, "{put_off:?}");
+    let error = ServerToAgent::decode(put_off.message).unwrap().error_response.unwrap();
+    assert_eq!(error.r#type(), ServerErrorResponseType::Unavailable);
+    let Some(Details::RetryInfo(retry)) = error.details else { panic!("{error:?}") };
+    assert!(retry.retry_after_nanoseconds > 1_000_000_000, "{retry:?}");
+
+    // Somebody can look at what it said.
+    let place = store::quarantine::place(&Key::agent(&instance(2)));
+    let kept = rig.records.get(std::slice::from_ref(&place)).await.unwrap().pop().flatten();
+    let kept = tables::quarantine::decode(&place, &kept.unwrap().value).unwrap().value;
+    assert_eq!(AgentToServer::decode(kept.value).unwrap().instance_uid, [2; 16]);
+
+    // Mended, it is let in once its time has come.
+    flaky.brittle.store(0, Ordering::Relaxed);
+    rig.clock.0.fetch_add(6_000, Ordering::Relaxed);
+    assert_eq!(rig.accepted(claim("gw", 99, &hello(2, 9))).await.0, 1);
+}
+
 #[tokio::test]
 async fn events_that_the_log_missed_arrive_in_order_once_it_is_back() {
     let bus = Logless::default();
@@ -190,8 +249,8 @@ async fn workers_that_race_for_one_record_lose_no_update() {
 #[tokio::test]
 async fn a_gateway_that_does_not_answer_keeps_no_report_waiting() {
     let rig = Rig::new().await;
-    let deaf = bus::Subject::Gateway(model::GatewayId::new("deaf"));
-    let _inbox = rig.bus.subscribe::<bus::v1::GatewayRequest>(&deaf, 64).await.unwrap();
+    let deaf = Subject::Gateway(model::GatewayId::new("deaf"));
+    let _inbox = rig.bus.subscribe::<v1::GatewayRequest>(&deaf, 64).await.unwrap();
     for uid in 1..=8 {
         rig.accepted(claim("deaf", uid, &hello(uid, 0))).await;
     }
@@ -199,10 +258,10 @@ async fn a_gateway_that_does_not_answer_keeps_no_report_waiting() {
     // Eight deliveries that nobody confirms, and eight claims of agents that nobody vouches for.
     let stuck = (1..=8_u8).map(async |uid| {
         let instance_uids = vec![vec![uid; 16].into()];
-        let ask = bus::v1::Reassess { instance_uids, decision: 1, labels: false };
-        let pushed = rig.bus.request(&bus::Subject::Reassess, &ask, PATIENCE * 4);
+        let ask = v1::Reassess { instance_uids, decision: 1, labels: false };
+        let pushed = rig.bus.request(&Subject::Reassess, &ask, PATIENCE * 4);
         let claimed = claim("other", 100 + uid, &bare(uid, 1));
-        let claimed = rig.bus.request(&bus::Subject::Report, &claimed, PATIENCE * 4);
+        let claimed = rig.bus.request(&Subject::Report, &claimed, PATIENCE * 4);
         tokio::join!(pushed, claimed)
     });
     let meanwhile = async {
@@ -226,7 +285,7 @@ async fn what_nobody_waits_for_any_more_does_not_happen() {
     rig.start_worker("w1", Arc::new(slow)).await;
     let report = claim("gw", 1, &hello(1, 0));
     let patience = Duration::from_millis(100);
-    let asked = rig.bus.request(&bus::Subject::Report, &report, patience).await;
+    let asked = rig.bus.request(&Subject::Report, &report, patience).await;
     assert!(matches!(asked, Err(bus::Error::TimedOut(_))), "{asked:?}");
     rig.clock.0.fetch_add(1_000, Ordering::Relaxed);
     hold.notify_one();
