@@ -63,6 +63,11 @@ impl Ledger {
         self.entries.iter().flatten()
     }
 
+    /// Takes the entries out, oldest first.
+    pub fn take_entries(&mut self) -> Vec<Entry> {
+        self.entries.as_mut().map(|entries| entries.drain(..).collect()).unwrap_or_default()
+    }
+
     /// Hashes applied, in order.
     pub fn applied(&self) -> Vec<&[u8]> {
         self.entries()

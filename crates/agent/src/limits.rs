@@ -16,3 +16,5 @@ pub(crate) const RETRY_FIRST_MS: u64 = 50;
 pub(crate) const RETRY_LAST_MS: u64 = 30_000;
 /// Entries a ledger keeps; counters go on beyond it.
 pub(crate) const LEDGER_ENTRIES_MAX: usize = 1024;
+/// Reports whose answers an agent waits for, in messages; older ones count as never answered.
+pub(crate) const UNPROVEN_MAX: usize = 64;

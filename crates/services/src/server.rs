@@ -157,6 +157,11 @@ impl Server {
         Ok(())
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Whether it answers now.
     pub fn is_there(&self) -> bool {
         self.answers().unwrap_or(false)

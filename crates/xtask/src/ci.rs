@@ -24,7 +24,9 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
     step("tests", || {
         cargo(root, &[&["test", "--workspace", "--no-fail-fast"][..], &PROFILE].concat())
     })?;
-    step("goals", || cargo(root, &["xtask", "goal", "--smoke", "P8", "S9", "R6", "R7"]))?;
+    step("goals", || {
+        cargo(root, &["xtask", "goal", "--smoke", "P8", "S9", "R2", "R3", "R6", "R7", "R11", "R13"])
+    })?;
     step("docs", || {
         let doc = ["doc", "--workspace", "--no-deps", "--quiet"];
         let mut command = command(root, &[&doc[..], &PROFILE].concat());

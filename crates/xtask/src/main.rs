@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 
+mod chaos;
 mod ci;
 mod conformance;
 #[cfg(test)]
@@ -33,6 +34,8 @@ enum Task {
     Conformance,
     /// Make sure that NATS and Redis can be started.
     Services,
+    /// Do to a living cluster what networks and machines do, and see that it loses nothing.
+    Chaos(chaos::Arguments),
     /// Measure a figure and compare it with its bar.
     Goal(goal::Arguments),
 }
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Proto => proto::generate(&root)?,
         Task::Conformance => conformance::write(&root)?,
         Task::Services => services::install()?,
+        Task::Chaos(arguments) => return chaos::chaos(&root, &arguments),
         Task::Goal(arguments) => return goal::goal(&root, &arguments),
     }
     Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ impl Agent {
     /// for that. `now_unix_nano` is the time of day, for a restart.
     pub fn hear(&mut self, message: &ServerToAgent, now_unix_nano: u64) -> Option<u64> {
         self.ledger.received += 1;
+        self.proof.heard(message);
         if let Some(error) = &message.error_response {
             return self.refused(error);
         }

@@ -3,6 +3,7 @@
 
 mod hear;
 mod parts;
+mod proof;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use opamp::v1::*;
 
 use crate::ledger::{Entry, Ledger};
 pub use parts::Parts;
+use proof::Proof;
 
 /// How an agent is made.
 #[derive(Debug, Clone)]
@@ -95,6 +97,7 @@ pub struct Agent {
     /// Statuses that the server is yet to be told, one message each.
     outcomes: VecDeque<Outcome>,
     disconnected: bool,
+    proof: Proof,
     /// What happened so far.
     pub ledger: Ledger,
 }
@@ -132,6 +135,7 @@ impl Agent {
             status: RemoteConfigStatus::default(),
             outcomes: VecDeque::new(),
             disconnected: false,
+            proof: Proof::default(),
             ledger: Ledger::new(settings.keeps_entries),
         }
     }
@@ -149,6 +153,12 @@ impl Agent {
     /// The config it runs.
     pub fn effective_config(&self) -> &EffectiveConfig {
         &self.effective_config
+    }
+
+    /// The newest status text of its health that a server has answered on a WebSocket: it is
+    /// stored, if that server keeps its word.
+    pub fn proven_status(&self) -> Option<&str> {
+        self.proof.proven()
     }
 
     /// Its health from now on.
@@ -171,9 +181,15 @@ impl Agent {
         self.due = true;
     }
 
+    /// Everything is to be said once more.
+    pub fn repeat(&mut self) {
+        self.unsent = Parts::ALL;
+    }
+
     /// A connection was made: something must be said on it, if only that it is there.
     pub fn connected(&mut self) {
         self.ledger.connections += 1;
+        self.proof.connected();
         self.due = true;
         if self.full_on_reconnect {
             self.unsent = Parts::ALL;
@@ -246,6 +262,7 @@ impl Agent {
         self.ledger.heartbeats += u64::from(parts.is_empty());
         let sequence_num = self.next_sequence_num;
         self.ledger.note(|| Entry::Sent { sequence_num, full });
+        self.proof.sent(&message);
         self.next_sequence_num = sequence_num.wrapping_add(1);
         self.last_sent_ms = now_ms;
         self.due = false;

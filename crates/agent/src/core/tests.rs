@@ -140,3 +140,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_an_answer_proves_that_the_server_has_it() {
+    let mut agent = agent();
+    agent.connected();
+    agent.set_health(true, "1", "");
+    agent.next_message(0).unwrap();
+    agent.set_health(true, "2", "");
+    agent.next_message(1).unwrap();
+    assert_eq!(agent.proven_status(), None);
+    // Pushed, perhaps: it proves nothing.
+    agent.hear(&offer(1, ""), 0);
+    assert_eq!(agent.proven_status(), None);
+    agent.hear(&ServerToAgent::default(), 0);
+    assert_eq!(agent.proven_status(), Some("1"));
+    // What was not answered on a connection that is gone is open for ever.
+    agent.connected();
+    agent.hear(&ServerToAgent::default(), 0);
+    assert_eq!(agent.proven_status(), Some("1"));
+}

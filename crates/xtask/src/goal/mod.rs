@@ -2,8 +2,10 @@
 //! leaves a JSON file. A figure that nobody can measure yet counts as failed.
 
 mod blast;
+mod faults;
 mod herd;
 mod list;
+mod moves;
 mod overload;
 mod peer;
 mod readers;
