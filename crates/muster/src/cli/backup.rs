@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::output::{Format, json as to_json, print};
 use crate::config::StoreArgs;
 use crate::exit::{Code, Failure};
-use crate::serve::seams::SystemClock;
+use crate::serve::seams::unix_ms;
 use crate::stores;
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let format = args.output.unless_names()?;
     let settings = args.stores.resolve()?;
     let opened = stores::open(&settings, false).await?;
-    let now = model::Timestamp(SystemClock::unix_ms());
+    let now = model::Timestamp(unix_ms());
     let named = || format!("writing {}", args.file.display());
     // In the same directory, so that it can take the name in one step.
     let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -8,7 +8,7 @@ use super::output::{self, Format, Table, json as to_json, print};
 use super::{Client, call, help, json, time};
 use crate::cli::call::Channel;
 use crate::limits;
-use crate::serve::seams::SystemClock;
+use crate::serve::seams::unix_ms;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,7 +38,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
                 Format::Name => {
                     output::names(gateways.iter().map(|gateway| gateway.gateway_id.clone()))
                 }
-                Format::Table => table(&gateways, SystemClock::unix_ms()),
+                Format::Table => table(&gateways, unix_ms()),
             })
         }
     }

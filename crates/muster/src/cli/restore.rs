@@ -15,7 +15,7 @@ use super::backup::{failure, shape, text};
 use super::output::{Format, json as to_json, note, print};
 use crate::config::StoreArgs;
 use crate::exit::Failure;
-use crate::serve::seams::SystemClock;
+use crate::serve::seams::unix_ms;
 use crate::stores::{self, Opened};
 
 #[derive(Debug, clap::Args)]
@@ -88,7 +88,7 @@ async fn known(opened: &Opened) -> anyhow::Result<u64> {
 /// Numbers go on from the time of day, which no count of decisions reaches: processes that run may
 /// know of more decisions than any agent does.
 fn how(summary: &Summary, known: u64, replace: bool) -> Restore {
-    let now = SystemClock::unix_ms();
+    let now = unix_ms();
     let newest = known.max(summary.decision);
     let hold = (known > summary.decision).then(|| Hold {
         since: Timestamp(now),

@@ -8,7 +8,7 @@ use control::v1::{GetStatusRequest, GetStatusResponse, Liveness, assignment};
 use super::output::{Format, Table, json as to_json, print};
 use super::{Client, call, gateways, json, names, time};
 use crate::cli::call::Channel;
-use crate::serve::seams::SystemClock;
+use crate::serve::seams::unix_ms;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,7 +21,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let status = args.client.call(get).await?;
     print(match format {
         Format::Json => to_json(&json::status(&status))?,
-        _ => page(&status, SystemClock::unix_ms()),
+        _ => page(&status, unix_ms()),
     })
 }
 

@@ -11,7 +11,7 @@ use super::client;
 use super::columns::{self, Column, Sort};
 use crate::cli::call::Channel;
 use crate::limits;
-use crate::serve::seams::SystemClock;
+use crate::serve::seams::unix_ms;
 
 /// Flags of `muster agents list`.
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ pub(super) async fn run(client: &Client, args: &Args) -> anyhow::Result<()> {
     print(match client.output {
         Format::Json => to_json(&agents.iter().map(json::agent).collect::<Vec<_>>())?,
         Format::Name => names(agents.iter().map(|agent| agent.instance_uid.clone())),
-        Format::Table => table(agents, args, SystemClock::unix_ms()),
+        Format::Table => table(agents, args, unix_ms()),
     })?;
     if client.output == Format::Table {
         note_if_terminal(&listed.summary());
