@@ -64,19 +64,7 @@ async fn a_gateway_that_sleeps_is_reaped_and_is_the_owner_again_when_it_wakes() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_with_more_than_its_share_gives_some_away() {
     let Some(cluster) = Cluster::start().await else { return };
-    let swarm = Swarm {
-        agents: 150,
-        first: 0,
-        urls: vec![cluster.url(0)],
-        heartbeat: Duration::from_secs(5),
-        connects_per_second: 0,
-        keeps_entries: false,
-        trust: Default::default(),
-    };
-    let agents = swarm.start().unwrap();
-    for agent in &agents {
-        assert!(agent.until(PATIENCE, |agent| agent.ledger.received > 0).await);
-    }
+    let agents = cluster.swarm(150, &[0], Duration::from_secs(5)).await;
     let shed = async || sum(&cluster.real.gateways, "muster_gateway_shed_total").await >= 10.0;
     until("some are sent away", shed).await;
     until("and come back", async || connected(&cluster.list().await) == 150).await;

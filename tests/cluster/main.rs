@@ -58,11 +58,15 @@ impl Cluster {
 
     /// Agents that connect to these gateways in turn, each with an answer.
     async fn agents(&self, gateways: &[usize]) -> Vec<Handle> {
+        self.swarm(AGENTS, gateways, Duration::from_millis(500)).await
+    }
+
+    async fn swarm(&self, agents: usize, gateways: &[usize], heartbeat: Duration) -> Vec<Handle> {
         let swarm = Swarm {
-            agents: AGENTS,
+            agents,
             first: 0,
             urls: gateways.iter().map(|gateway| self.url(*gateway)).collect(),
-            heartbeat: Duration::from_millis(500),
+            heartbeat,
             connects_per_second: 0,
             keeps_entries: true,
             trust: Default::default(),
