@@ -273,12 +273,20 @@ impl Campaign {
         for (name, muster) in self.rig.named() {
             std::fs::write(logs.join(format!("{name}.log")), muster.log())?;
         }
+        let mut again =
+            format!("cargo xtask chaos --seed {} --from {number} --faults 1", options.seed);
+        if options.smoke {
+            again.push_str(" --smoke");
+        }
+        if let Some(only) = &options.only {
+            again.push_str(&format!(" --only {only}"));
+        }
         Ok(format!(
-            "VIOLATION of {found}\n  seed {}, fault {number}, scenario {}\n  again: cargo xtask \
-             chaos --seed {} --from {number} --faults 1\n  logs: {}\n{}",
+            "VIOLATION of {found}\n  seed {}, fault {number}, scenario {}\n  again: {again} \
+             --agents {}\n  logs: {}\n{}",
             options.seed,
             scenario.id,
-            options.seed,
+            self.crowd.members.len(),
             logs.display(),
             self.story.tell()
         ))

@@ -7,7 +7,7 @@ use chaos::{Form, Options, Outcome};
 use clap::Args;
 
 /// Faults of the forms.
-const SMOKE_FAULTS: u64 = 25;
+const SMOKE_FAULTS: u64 = 20;
 const FAULTS: u64 = 1_000;
 
 /// Which faults, and how many.
@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// Draws scenarios, victims and times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many faults; 1,000, or 25 in the short form.
+    /// How many faults; 1,000, or 20 in the short form.
     #[arg(long)]
     faults: Option<u64>,
     /// Number of the first fault: the same as in a campaign that begins with an earlier one.

@@ -54,3 +54,30 @@ fn follows(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::{Decision, Known};
+
+    #[test]
+    fn only_newer_decisions_follow() {
+        let decision = |name: &str| Decision {
+            hash: name.as_bytes().to_vec(),
+            revision: name.to_owned(),
+            known: Known::Sure,
+        };
+        let decisions = vec![decision("one"), decision("two")];
+        let group = Group { decisions, label: None };
+        assert_eq!(follows(&group, b"two", Some(0), false), Ok(1));
+        assert_eq!(follows(&group, b"two", Some(1), true), Ok(1), "offered again");
+        for (hash, newest, twice, why) in [
+            (&b"one"[..], Some(1), true, "got one after two"),
+            (&b"two"[..], Some(1), false, "got two after two"),
+            (&b"three"[..], None, true, "which nobody decided"),
+        ] {
+            let found = follows(&group, hash, newest, twice).unwrap_err();
+            assert!(found.contains(why), "{found}");
+        }
+    }
+}

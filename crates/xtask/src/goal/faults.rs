@@ -24,7 +24,7 @@ pub(super) fn campaign(root: &Path, smoke: bool) -> anyhow::Result<Figure> {
 
 /// R3: one process after the other is killed.
 pub(super) fn kills(root: &Path, smoke: bool) -> anyhow::Result<Figure> {
-    let (faults, agents) = if smoke { (20, 200) } else { (500, 10_000) };
+    let (faults, agents) = if smoke { (15, 200) } else { (500, 10_000) };
     let options =
         Options { faults, agents: Some(agents), form: Form::Kills, ..options(root, 3, smoke) };
     let outcome = run(&options)?;
@@ -36,7 +36,7 @@ pub(super) fn again(root: &Path, smoke: bool) -> anyhow::Result<Figure> {
     let runs = if smoke { 2 } else { 20 };
     let mut held = 0;
     for seed in 100..100 + runs {
-        let faults = if smoke { SUBSET_FAULTS / 2 } else { SUBSET_FAULTS };
+        let faults = if smoke { SUBSET_FAULTS / 3 } else { SUBSET_FAULTS };
         let options = Options { faults, ..options(root, seed, true) };
         let outcome = run(&options)?;
         println!("seed {seed}: {}", tell(&outcome));
