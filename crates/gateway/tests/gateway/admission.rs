@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use gateway::Rate;
 use opamp::Message as _;
 use opamp::v1::ServerToAgent;
@@ -66,6 +68,59 @@ async fn in_a_storm_everybody_is_answered_or_told_when_to_come_back() {
         assert!((30..=61).contains(&seconds.unwrap()));
     }
     assert_eq!(resident.say(&heartbeat(1, 21)).await.error_response, None);
+}
+
+#[tokio::test]
+async fn while_openings_are_not_answered_handshakes_are_refused() {
+    let field = Field::with(|limits| {
+        limits.openings_in_flight_max = 1;
+        limits.report_turn_deadline = Duration::from_secs(1);
+    })
+    .await;
+    field.seen.answer_with(|_, _| None);
+    let mut waiting = Vec::new();
+    let refused = async {
+        for number in 0.. {
+            let (mut agent, head) = Agent::try_connect(field.address).await;
+            if !head.starts_with("HTTP/1.1 101 ") {
+                return head;
+            }
+            agent.send(&nth(number)).await;
+            waiting.push(agent);
+        }
+        unreachable!("somebody is refused")
+    };
+    let refused = timeout(PATIENCE, refused).await.expect("it is seen that nobody is answered");
+    assert!(refused.starts_with("HTTP/1.1 503 ") && retry_after(&refused) >= 30, "{refused}");
+    drop(waiting);
+    field.seen.answer_as_usual();
+    let again = async {
+        while !Agent::try_connect(field.address).await.1.starts_with("HTTP/1.1 101 ") {}
+    };
+    timeout(PATIENCE, again).await.expect("once nobody waits there is room");
+}
+
+#[tokio::test]
+async fn while_polls_are_not_answered_others_are_refused_before_they_are_read() {
+    let field = Field::with(|limits| limits.reports_in_flight_max = 1).await;
+    field.seen.answer_with(|_, _| None);
+    let (mut posts, mut number) = (FuturesUnordered::new(), 0);
+    let refused = async {
+        loop {
+            let body = nth(number).encode_to_vec();
+            number += 1;
+            let field = &field;
+            posts.push(async move { post(field, "", &body).await });
+            while let Ok(Some(answer)) = timeout(Duration::from_millis(5), posts.next()).await {
+                assert_eq!(answer.status, 503);
+                if answer.header("content-type") != Some("application/x-protobuf") {
+                    return answer;
+                }
+            }
+        }
+    };
+    let refused = timeout(PATIENCE, refused).await.expect("it is seen that nobody is answered");
+    assert!(refused.header("retry-after").is_some());
 }
 
 #[tokio::test]
@@ -136,6 +191,7 @@ async fn who_speaks_a_little_too_often_is_told_so_and_stays() {
     let (mut number, mut refused) = (0, 0);
     while refused < 4 {
         number += 1;
+        assert!(number < 2_000, "never told");
         if agent.say(&report(1, number)).await.error_response.is_some() {
             refused += 1;
             // Long enough for the next to be taken, however long it takes.
