@@ -94,9 +94,8 @@ async fn while_openings_are_not_answered_handshakes_are_refused() {
     assert!(refused.starts_with("HTTP/1.1 503 ") && retry_after(&refused) >= 30, "{refused}");
     drop(waiting);
     field.seen.answer_as_usual();
-    let again = async {
-        while !Agent::try_connect(field.address).await.1.starts_with("HTTP/1.1 101 ") {}
-    };
+    let again =
+        async { while !Agent::try_connect(field.address).await.1.starts_with("HTTP/1.1 101 ") {} };
     timeout(PATIENCE, again).await.expect("once nobody waits there is room");
 }
 

@@ -28,6 +28,7 @@ const TIMES: u32 = 10;
 const POOL: usize = 6_000;
 /// Number of the first of them; below are those that stay.
 const FIRST: usize = 1_000_000;
+const MIB: f64 = 1_048_576.0;
 /// What must be offered for the figure to say anything, if the machine cannot do all of it.
 const TIMES_MIN: f64 = 3.0;
 
@@ -86,15 +87,16 @@ async fn overload(form: &Form) -> anyhow::Result<Figure> {
     let peak = offer(&endpoint, CAPACITY, form.at_capacity, &mut next).await;
     let resident = muster.resident_bytes()?;
     let over = offer(&endpoint, CAPACITY * TIMES, form.overload, &mut next).await;
-    let grown = muster.resident_bytes()? as f64 / resident as f64 - 1.0;
+    let memory = [resident, muster.resident_bytes()?].map(|bytes| bytes as f64 / MIB);
 
     let cut = |agent: &&Handle| agent.see(|agent| agent.ledger.connections != 1);
     let lost = established.iter().filter(cut).count();
-    Ok(figure(form, &peak, &over, lost, grown))
+    Ok(figure(form, &peak, &over, lost, memory))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small")]
-fn figure(form: &Form, peak: &Outcomes, over: &Outcomes, lost: usize, grown: f64) -> Figure {
+fn figure(form: &Form, peak: &Outcomes, over: &Outcomes, lost: usize, memory: [f64; 2]) -> Figure {
+    let grown = memory[1] / memory[0] - 1.0;
     let at_peak = peak.taken as f64 / peak.took.as_secs_f64();
     let goodput = over.taken as f64 / over.took.as_secs_f64();
     let share = goodput / at_peak;
@@ -107,7 +109,7 @@ fn figure(form: &Form, peak: &Outcomes, over: &Outcomes, lost: usize, grown: f64
     let text = format!(
         "{times:.1} times the capacity offered for {:.0} s: {goodput:.0} taken a second, {:.0} % \
          of {at_peak:.0} at the capacity; {} refused with Retry-After of {} to {} s ({} values), \
-         {} otherwise {:?}; {lost} of {} established lost; memory {:+.1} %",
+         {} otherwise {:?}; {lost} of {} established lost; memory {:+.1} % of {:.0} MiB",
         over.took.as_secs_f64(),
         share * 100.0,
         over.refused.len(),
@@ -118,6 +120,7 @@ fn figure(form: &Form, peak: &Outcomes, over: &Outcomes, lost: usize, grown: f64
         over.untold.iter().take(3).collect::<BTreeSet<_>>(),
         form.established,
         grown * 100.0,
+        memory[0],
     );
     let values = json!({
         "capacity": CAPACITY,
