@@ -39,7 +39,7 @@ pub(crate) fn agent(shown: &Shown) -> v1::Agent {
             ..Default::default()
         }),
         config: Some(standing(shown)),
-        first_seen_time: Some(time(summary.first_seen)),
+        first_seen_time: (summary.first_seen != Timestamp(0)).then(|| time(summary.first_seen)),
         last_seen_time: Some(time(last_seen(&shown.entry))),
         version: shown.entry.version,
         report: None,

@@ -35,6 +35,7 @@ pub struct Agent {
     pub health: ::core::option::Option<::opamp::v1::ComponentHealth>,
     #[prost(message, optional, tag = "13")]
     pub config: ::core::option::Option<AgentConfig>,
+    /// Unset where it was lost with the records and the agent has reported again since.
     #[prost(message, optional, tag = "14")]
     pub first_seen_time: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "15")]
