@@ -184,7 +184,7 @@ impl Campaign {
             apis,
             grace,
             story,
-            memory: Memory::new(agents),
+            memory: Memory::new(agents, size.controls),
             drawn_from,
             started: BTreeSet::new(),
             lenient: false,

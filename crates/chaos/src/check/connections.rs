@@ -20,7 +20,7 @@ impl Campaign {
             .filter_map(|one| Some((one.gateway_id, self.rig.gateway_at(&one.address)?)))
             .collect();
         self.memory.shed = self.shed();
-        let fleet: BTreeMap<String, Agent> = by_name(self.fleet().await.unwrap_or_default());
+        let fleet: BTreeMap<String, Agent> = by_name(self.fleet().await.unwrap_or_default().1);
         for (index, member) in self.crowd.members.iter().enumerate() {
             let agent = fleet.get(&member.name);
             self.memory.at[index] = agent.and_then(|agent| numbers.get(&agent.gateway_id).copied());

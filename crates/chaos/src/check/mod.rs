@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use control::v1::Agent;
 
-use crate::api::Api;
 use crate::campaign::Campaign;
 use crate::limits::{CONFIGS, RECORDS, REST_EVERY};
 use crate::story::Violation;
@@ -42,19 +41,20 @@ pub(crate) struct Memory {
     /// The newest decision that each agent was offered, and that it applied.
     offered: Vec<Option<usize>>,
     applied: Vec<Option<usize>>,
-    /// The newest epoch of each agent that was seen.
-    epochs: Vec<u64>,
+    /// The newest epoch of each agent that each control has shown. They hear of it by themselves,
+    /// one later than the other.
+    epochs: Vec<Vec<u64>>,
 }
 
 impl Memory {
-    pub(crate) fn new(agents: usize) -> Self {
+    pub(crate) fn new(agents: usize, controls: usize) -> Self {
         Self {
             connections: vec![0; agents],
             at: vec![None; agents],
             shed: Vec::new(),
             offered: vec![None; agents],
             applied: vec![None; agents],
-            epochs: vec![0; agents],
+            epochs: vec![vec![0; agents]; controls],
         }
     }
 }
@@ -113,13 +113,12 @@ impl Campaign {
         self.offers_never_go_back().await
     }
 
-    /// The fleet as one of the controls sees it, which may be none of them for a while.
-    async fn fleet(&mut self) -> Option<Vec<Agent>> {
-        let turn = self.turn;
+    /// The fleet as one of the controls sees it, with its number; for a while that may be none.
+    async fn fleet(&mut self) -> Option<(usize, Vec<Agent>)> {
+        let control = self.turn % self.apis.len();
         self.turn += 1;
-        let api: &Api = &self.apis[turn % self.apis.len()];
-        match api.fleet().await {
-            Ok(fleet) => Some(fleet),
+        match self.apis[control].fleet().await {
+            Ok(fleet) => Some((control, fleet)),
             Err(status) => {
                 self.story.note(format_args!("fleet not listed: {status}"));
                 None

@@ -33,9 +33,9 @@ impl Campaign {
                 );
                 return Err(violation("I1", found));
             }
-            if let Some(fleet) = self.fleet().await {
+            if let Some((control, fleet)) = self.fleet().await {
                 let fleet = by_name(fleet);
-                self.epochs_never_go_back(&fleet)?;
+                self.epochs_never_go_back(control, &fleet)?;
                 wrong.retain(|index| {
                     let found = fleet.get(&self.crowd.members[*index].name);
                     found.is_none_or(|agent| {
@@ -62,11 +62,17 @@ impl Campaign {
     }
 
     /// I4: an owner is never followed by an older one.
-    fn epochs_never_go_back(&mut self, fleet: &BTreeMap<String, Agent>) -> Result<(), Violation> {
-        for (member, newest) in self.crowd.members.iter().zip(&mut self.memory.epochs) {
+    fn epochs_never_go_back(
+        &mut self,
+        control: usize,
+        fleet: &BTreeMap<String, Agent>,
+    ) -> Result<(), Violation> {
+        let epochs = &mut self.memory.epochs[control];
+        for (member, newest) in self.crowd.members.iter().zip(epochs) {
             let Some(agent) = fleet.get(&member.name) else { continue };
             if agent.epoch < *newest && !self.lenient {
-                let found = format!("{} went from {newest} to {}", agent.name, agent.epoch);
+                let (name, epoch) = (&agent.name, agent.epoch);
+                let found = format!("{name} went from {newest} to {epoch} at control {control}");
                 return Err(violation("I4", found));
             }
             *newest = agent.epoch;
@@ -82,7 +88,7 @@ impl Campaign {
     ) -> Result<(), Violation> {
         loop {
             let mut wrong = Vec::new();
-            if let Some(fleet) = self.fleet().await {
+            if let Some((_, fleet)) = self.fleet().await {
                 let fleet = by_name(fleet);
                 let book = self.operators.book().await;
                 for member in self.crowd.members.iter() {

@@ -57,7 +57,13 @@ impl Campaign {
         let member = &self.crowd.members[index];
         let name = &member.name;
         match self.apis[(self.turn + index) % self.apis.len()].agent(name).await.outcome {
-            Ok(agent) => compare(member, said, &agent).map(|found| format!("{name} {found}")),
+            Ok(agent) => {
+                let seen = self.memory.epochs.iter().map(|epochs| epochs[index]).max();
+                let older = seen.filter(|seen| agent.epoch < *seen && !self.lenient);
+                let older = older.map(|seen| format!("is at epoch {} after {seen}", agent.epoch));
+                let wrong = older.or_else(|| compare(member, said, &agent));
+                wrong.map(|found| format!("{name} {found}"))
+            }
             Err(status) => Some(format!("{name} cannot be read: {status}")),
         }
     }
