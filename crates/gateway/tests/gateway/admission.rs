@@ -87,6 +87,8 @@ async fn while_openings_are_not_answered_handshakes_are_refused() {
             }
             agent.send(&nth(number)).await;
             waiting.push(agent);
+            // Not so many that they would be refused for being many.
+            sleep(Duration::from_millis(10)).await;
         }
         unreachable!("somebody is refused")
     };
