@@ -5,6 +5,7 @@
 //! all. What must not be lost is stored by somebody else and sent again. What may not enter:
 //! any knowledge of what a message means, and any store.
 
+pub mod backend;
 mod client;
 mod error;
 pub mod event;

@@ -104,13 +104,14 @@ pub struct ReplyTo {
 
 /// How answers leave a backend.
 #[async_trait]
-pub(crate) trait Way: Send + Sync + fmt::Debug {
+pub trait Way: Send + Sync + fmt::Debug {
     /// Sends an answer, or drops it where there is no one to take it.
     async fn answer(&self, subject: &str, payload: Bytes);
 }
 
 impl ReplyTo {
-    pub(crate) fn new(subject: String, way: Arc<dyn Way>) -> Self {
+    /// The way back to an asker, which the backend knows by this subject.
+    pub fn new(subject: String, way: Arc<dyn Way>) -> Self {
         Self { subject, way }
     }
 
@@ -136,10 +137,11 @@ pub struct LogReader {
 }
 
 /// Runs the backend's clean-up when a subscription or reader is dropped.
-pub(crate) struct Guard(Option<Box<dyn FnOnce() + Send + Sync>>);
+pub struct Guard(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl Guard {
-    pub(crate) fn new(on_drop: impl FnOnce() + Send + Sync + 'static) -> Self {
+    /// One that runs this.
+    pub fn new(on_drop: impl FnOnce() + Send + Sync + 'static) -> Self {
         Self(Some(Box::new(on_drop)))
     }
 }
@@ -159,7 +161,8 @@ impl Drop for Guard {
 }
 
 impl Subscription {
-    pub(crate) fn new(waiting: Exit, guard: Guard) -> Self {
+    /// A subscription to what enters this queue.
+    pub fn new(waiting: Exit, guard: Guard) -> Self {
         Self { waiting, _guard: guard }
     }
 
@@ -175,7 +178,8 @@ impl Subscription {
 }
 
 impl LogReader {
-    pub(crate) fn new(
+    /// A reader of the log of this name, as its backend hands out the entries.
+    pub fn new(
         log: u64,
         receiver: mpsc::Receiver<Result<Logged, Error>>,
         guard: Guard,

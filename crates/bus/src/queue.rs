@@ -13,7 +13,7 @@ use crate::traffic::Traffic;
 
 /// The backend's end.
 #[derive(Debug, Clone)]
-pub(crate) struct Entrance {
+pub struct Entrance {
     sender: mpsc::Sender<Inbound>,
     bytes: Arc<AtomicUsize>,
     traffic: Arc<Traffic>,
@@ -21,7 +21,7 @@ pub(crate) struct Entrance {
 
 /// The subscriber's end.
 #[derive(Debug)]
-pub(crate) struct Exit {
+pub struct Exit {
     receiver: mpsc::Receiver<Inbound>,
     bytes: Arc<AtomicUsize>,
 }
@@ -34,7 +34,8 @@ pub(crate) fn queue(capacity: usize, traffic: Arc<Traffic>) -> (Entrance, Exit) 
 }
 
 impl Entrance {
-    pub(crate) fn offer(&self, inbound: Inbound) {
+    /// Takes a message in, or drops and counts it.
+    pub fn offer(&self, inbound: Inbound) {
         let size = inbound.payload.len();
         let before = self.bytes.fetch_add(size, Ordering::Relaxed);
         let refused = if before > 0 && before + size > QUEUE_BYTES_MAX {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::error::within;
 use crate::ledger::{Advance, Ledger};
-use crate::reconcile::Decided;
+use crate::reconcile::{Decided, Hearer};
 use crate::view::View;
 use crate::{Error, Limits};
 
@@ -29,7 +29,7 @@ impl Governor {
     /// Looks whenever agents answer while something is on its way, and from time to time; for
     /// ever.
     pub(crate) async fn run(self) {
-        let mut own = self.decided.subscribe();
+        let mut own = self.decided.subscribe(Hearer::Governor);
         let mut tick = interval(self.limits.brake_interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut expecting = false;

@@ -23,25 +23,35 @@ const INTENT_INBOX_MAX: usize = 64;
 
 /// The way to tell the reconciler of a decision made here.
 #[derive(Debug, Clone)]
-pub(crate) struct Decided(Arc<watch::Sender<u64>>);
+pub(crate) struct Decided(Arc<[watch::Sender<u64>; 2]>);
+
+/// Who hears of decisions. Each has a channel of its own: one channel would wake them in random
+/// order, and what follows from that could not be repeated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Hearer {
+    Reconciler,
+    Governor,
+}
 
 impl Decided {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
+        Self(Arc::new([watch::Sender::new(0), watch::Sender::new(0)]))
     }
 
     /// Hears of decisions from now on.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+    pub(crate) fn subscribe(&self, hearer: Hearer) -> watch::Receiver<u64> {
+        self.0[hearer as usize].subscribe()
     }
 
     /// A decision is stored. Does not wait: whoever asked for it is answered now.
     pub(crate) fn tell(&self, decision: u64) {
-        self.0.send_if_modified(|newest| {
-            let newer = decision > *newest;
-            *newest = decision.max(*newest);
-            newer
-        });
+        for hearer in &*self.0 {
+            hearer.send_if_modified(|newest| {
+                let newer = decision > *newest;
+                *newest = decision.max(*newest);
+                newer
+            });
+        }
     }
 }
 
@@ -76,7 +86,7 @@ struct Look {
 impl Reconciler {
     /// Reconciles after each decision, whoever made it, and from time to time; for ever.
     pub(crate) async fn run(self) {
-        let mut own = self.decided.subscribe();
+        let mut own = self.decided.subscribe(Hearer::Reconciler);
         let mut told: Option<Inbox<v1::IntentChanged>> = None;
         let mut periodic = interval(self.limits.reconcile_interval);
         periodic.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -28,10 +28,10 @@ use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reaper::Reaper;
 use crate::reconcile::{Decided, Reconciler};
-use crate::v1::agents_server::AgentsServer;
-use crate::v1::assignments_server::AssignmentsServer;
-use crate::v1::configs_server::ConfigsServer;
-use crate::v1::fleet_server::FleetServer;
+use crate::v1::agents_server::{Agents, AgentsServer};
+use crate::v1::assignments_server::{Assignments, AssignmentsServer};
+use crate::v1::configs_server::{Configs, ConfigsServer};
+use crate::v1::fleet_server::{Fleet, FleetServer};
 use crate::view::{Feed, View};
 use crate::watch::Watches;
 use crate::{Error, Limits, incoming, v1};
@@ -113,7 +113,8 @@ impl Control {
         let _stop_at_end = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
         let (reporter, health) = tonic_health::server::health_reporter();
-        self.start(&tasks, &stop, reporter);
+        self.start(&tasks, &stop);
+        tasks.spawn(report_health(reporter, self.view.clone(), stop.clone()));
 
         let incoming =
             incoming::accept(listener, self.door.clone(), &self.limits, &tasks, stop.clone());
@@ -137,6 +138,17 @@ impl Control {
         result
     }
 
+    /// Starts what control does without a port, and returns the services for who calls them
+    /// without one. Each task stops at its next wait once `stop` is cancelled.
+    pub fn work(
+        &self,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> impl Agents + Assignments + Configs + Fleet + Clone + use<> {
+        self.start(tasks, stop);
+        self.api(tasks, stop)
+    }
+
     /// What the services work with. Watches are tasks beside the requests that started them.
     fn api(&self, tasks: &TaskTracker, stop: &CancellationToken) -> Api {
         let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
@@ -157,7 +169,7 @@ impl Control {
     }
 
     /// Starts what works beside the services. Each stops at its next wait.
-    fn start(&self, tasks: &TaskTracker, stop: &CancellationToken, reporter: HealthReporter) {
+    fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
         let (ledger, decided, rebuilt) =
             (self.ledger.clone(), self.decided.clone(), Arc::new(Notify::new()));
@@ -185,7 +197,6 @@ impl Control {
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));
-        tasks.spawn(report_health(reporter, view, stop.clone()));
         self.lead(tasks, stop);
     }
 

@@ -19,6 +19,7 @@ use hyper::body::Incoming as RequestBody;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -40,6 +41,28 @@ const BUFFER_BYTES_MAX: usize = 16 << 10;
 /// Pause when the system refuses a connection, for instance for want of file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where agents' connections come from: a port, or what stands for one.
+pub trait Listener: Send + 'static {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for the next one, and says whose it is.
+    fn accept(
+        &mut self,
+        limits: &Limits,
+    ) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self, limits: &Limits) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = TcpListener::accept(self).await?;
+        tune(&stream, limits);
+        Ok((stream, peer))
+    }
+}
+
 /// Where a request comes from.
 #[derive(Debug, Clone)]
 struct Caller {
@@ -49,14 +72,18 @@ struct Caller {
 }
 
 /// Accepts until told to stop.
-pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut listener: impl Listener,
+    stop: CancellationToken,
+) {
     let router = Router::new().route(&shared.path, routing::any(entry)).with_state(shared.clone());
     let room = Arc::new(Semaphore::new(shared.limits.http_connections_max));
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(&shared.limits) => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -76,7 +103,6 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
             Reason::Address.count();
             continue;
         };
-        tune(&stream, &shared.limits);
         let (within, router, stop) = (shared.clone(), router.clone(), stop.clone());
         shared.spawn(async move {
             if let Some(stream) = come_in(&within, stream, peer).await {
@@ -113,7 +139,10 @@ fn tune(stream: &TcpStream, limits: &Limits) {
 }
 
 /// Lets a connection through the door, if it does not take for ever.
-async fn come_in(shared: &Shared, stream: TcpStream, peer: SocketAddr) -> Option<trust::Stream> {
+async fn come_in<IO>(shared: &Shared, stream: IO, peer: SocketAddr) -> Option<trust::Stream<IO>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let opening = timeout(shared.limits.handshake_deadline, shared.door.open(stream));
     let failed = match opening.await {
         Ok(Ok(stream)) => return Some(stream),
@@ -129,7 +158,7 @@ async fn come_in(shared: &Shared, stream: TcpStream, peer: SocketAddr) -> Option
 async fn serve(
     shared: Arc<Shared>,
     router: Router,
-    io: trust::Stream,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     caller: Caller,
     stop: CancellationToken,
 ) {

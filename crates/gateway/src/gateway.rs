@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bus::{Client, Subject};
 use model::{Clock, Random};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
+use crate::accept::Listener;
 use crate::shared::Shared;
 use crate::{Config, Error, accept, closes, doubts, drain, expel, inbox, presence, sweep};
 
@@ -38,7 +38,7 @@ impl Gateway {
     /// and all of that ends by the drain deadline. To be called once.
     pub async fn serve(
         &self,
-        listener: TcpListener,
+        listener: impl Listener,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
         let shared = &self.shared;

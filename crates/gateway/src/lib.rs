@@ -44,6 +44,7 @@ mod vitals;
 mod ws;
 
 pub use bucket::Rate;
+pub use accept::Listener;
 pub use config::Config;
 pub use error::Error;
 pub use gateway::Gateway;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -82,7 +82,10 @@ impl Files {
 
 impl Door {
     /// Lets a connection in. With TLS this waits for the peer: bound it in time.
-    pub async fn open(&self, stream: TcpStream) -> io::Result<Stream> {
+    pub async fn open<IO>(&self, stream: IO) -> io::Result<Stream<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(stream)) };
         let config = tls.borrow().clone();
         // Apart: what it takes is large, and soon over.

@@ -12,14 +12,14 @@ use crate::subject::common_name;
 
 /// Bytes to and from a peer.
 #[derive(Debug)]
-pub enum Stream {
+pub enum Stream<IO = TcpStream> {
     /// In the clear.
-    Plain(TcpStream),
+    Plain(IO),
     /// Inside TLS. Apart, since it is large and most of it is idle.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<IO>>),
 }
 
-impl Stream {
+impl<IO> Stream<IO> {
     /// The name in the peer's certificate, where it showed one.
     pub fn certificate_name(&self) -> Option<&str> {
         match self {
@@ -32,7 +32,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<IO> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -45,7 +45,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<IO> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
