@@ -179,11 +179,7 @@ impl Subscription {
 
 impl LogReader {
     /// A reader of the log of this name, as its backend hands out the entries.
-    pub fn new(
-        log: u64,
-        receiver: mpsc::Receiver<Result<Logged, Error>>,
-        guard: Guard,
-    ) -> Self {
+    pub fn new(log: u64, receiver: mpsc::Receiver<Result<Logged, Error>>, guard: Guard) -> Self {
         Self { log, receiver, _guard: guard }
     }
 

@@ -72,11 +72,7 @@ struct Caller {
 }
 
 /// Accepts until told to stop.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    mut listener: impl Listener,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(shared: Arc<Shared>, mut listener: impl Listener, stop: CancellationToken) {
     let router = Router::new().route(&shared.path, routing::any(entry)).with_state(shared.clone());
     let room = Arc::new(Semaphore::new(shared.limits.http_connections_max));
     loop {

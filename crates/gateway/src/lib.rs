@@ -43,8 +43,8 @@ mod transport;
 mod vitals;
 mod ws;
 
-pub use bucket::Rate;
 pub use accept::Listener;
+pub use bucket::Rate;
 pub use config::Config;
 pub use error::Error;
 pub use gateway::Gateway;

@@ -150,7 +150,13 @@ impl Line {
     }
 
     /// Sends to one listener: in time, late, twice, or never.
-    fn send(&self, route: &Route, subject: &str, payload: &Bytes, asker: Option<&mpsc::Sender<Bytes>>) {
+    fn send(
+        &self,
+        route: &Route,
+        subject: &str,
+        payload: &Bytes,
+        asker: Option<&mpsc::Sender<Bytes>>,
+    ) {
         let weather = self.weather();
         let copies = 1 + u64::from(self.dice.chance(weather.repeated));
         for copy in 0..copies {
@@ -297,11 +303,7 @@ impl Bus for Line {
 
 impl Line {
     /// Hands out entries while somebody takes them.
-    async fn follow(
-        self,
-        mut next: Position,
-        sender: mpsc::Sender<Result<bus::Logged, Error>>,
-    ) {
+    async fn follow(self, mut next: Position, sender: mpsc::Sender<Result<bus::Logged, Error>>) {
         let appended = self.net.log.appended.clone();
         loop {
             let more = appended.notified();

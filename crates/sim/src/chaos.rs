@@ -53,6 +53,11 @@ impl Chaos {
     /// Undoes everything.
     fn mend(&self) {
         self.world.sky.change(|now| *now = Weather::fair());
+        self.cluster
+            .agents()
+            .iter()
+            .filter_map(|agent| agent.wire())
+            .for_each(|wire| wire.hang_up());
         for index in self.cluster.places(None) {
             let (dead, leaving) = self.cluster.seat(index, |seat| {
                 seat.process.resume();
@@ -134,8 +139,8 @@ impl Chaos {
 
     fn isolate(&self, index: usize) {
         let process = self.cluster.seat(index, |seat| seat.process.clone());
-        let (mute, deaf) = *self.dice.pick(&[(true, true), (true, false), (false, true)])
-            .unwrap_or(&(true, true));
+        let (mute, deaf) =
+            *self.dice.pick(&[(true, true), (true, false), (false, true)]).unwrap_or(&(true, true));
         self.world.note(format_args!("cut {} {mute} {deaf}", process.name));
         process.cut(mute, deaf);
         self.after((500, 20_000), move |cluster| {

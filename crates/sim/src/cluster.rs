@@ -168,7 +168,7 @@ impl Cluster {
         let (world, name) = (&self.world, &process.name);
         let shelf = |which: Which, bottom: Arc<dyn Store>| -> Arc<dyn Store> {
             let dice = world.dice(&format!("shelf/{name}/{life}/{which:?}"));
-            let inner = self.variant.store(which, bottom, world);
+            let inner = self.variant.store(which, bottom, world, process);
             let (world, process) = (world.clone(), process.clone());
             Arc::new(Shelf { world, process, which, dice, inner })
         };
@@ -178,7 +178,7 @@ impl Cluster {
             bus: self.variant.bus(line, world, process),
             records: shelf(Which::Records, Arc::new(world.records.clone())),
             ledger: shelf(Which::Ledger, Arc::new(world.ledger.clone())),
-            clock: self.variant.clock(clock, world),
+            clock: self.variant.clock(clock),
             random: self.variant.random(Arc::new(world.dice(&format!("random/{name}/{life}")))),
         }
     }
@@ -253,7 +253,8 @@ impl Cluster {
             return None;
         }
         let wire = Arc::new(Wire::default());
-        let join = Join { world: self.world.clone(), gateway: gateway.clone(), wire: wire.clone(), dice };
+        let join =
+            Join { world: self.world.clone(), gateway: gateway.clone(), wire: wire.clone(), dice };
         let (stream, far_end) = join.ends(tap(&self.world, agent.polls));
         let last = u8::try_from(agent.index).unwrap_or(u8::MAX);
         let port_number = u16::try_from(number % 60_000).unwrap_or(0) + 1_000;

@@ -116,13 +116,7 @@ pub(crate) enum Wish {
 
 impl History {
     /// A store says that it wrote something. Returns that in words.
-    pub(crate) fn committed(
-        &mut self,
-        at: u64,
-        which: Which,
-        by: &str,
-        write: &Write,
-    ) -> String {
+    pub(crate) fn committed(&mut self, at: u64, which: Which, by: &str, write: &Write) -> String {
         match (which, write.key.table) {
             (Which::Records, Table::Agents) => return self.record_committed(at, by, write),
             (Which::Ledger, Table::Intent) => {

@@ -14,18 +14,19 @@
 
 mod agents;
 mod bus;
+mod campaign;
 mod chaos;
-mod cluster;
 mod clock;
+mod cluster;
 mod dice;
 mod history;
 pub mod invariants;
+mod judge;
 mod limits;
 mod log;
+mod observe;
 mod operators;
 mod process;
-mod observe;
-mod campaign;
 mod run;
 mod shelf;
 pub mod variants;
@@ -34,4 +35,5 @@ mod wire;
 mod world;
 
 pub use campaign::{Campaign, Summary};
+pub use judge::judge;
 pub use run::{Outcome, Profile, run};

@@ -16,16 +16,23 @@ fn main() -> ExitCode {
         arguments.get(at + 1)
     };
     let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok());
+    let variant = value("--variant").and_then(|name| Variant::named(name)).unwrap_or(Variant::None);
     let profile = if has("--fencing") { Profile::Fencing } else { Profile::Everything };
     if let Some(seed) = number("--seed") {
-        return replay(seed, profile, Variant::None, has("--trace"));
+        return replay(seed, profile, variant, has("--trace"));
+    }
+    if has("--judge") {
+        let at_most = Duration::from_secs(number("--seconds").unwrap_or(3_600));
+        let seeds = number("--seeds").unwrap_or(1_000);
+        println!("{}", sim::judge(seeds, profile, at_most, |line| println!("{line}")));
+        return ExitCode::SUCCESS;
     }
     let campaign = Campaign {
         first: number("--first").unwrap_or(0),
         count: number("--seeds").unwrap_or(100),
         profile,
-        variant: Variant::None,
-        until_found: false,
+        variant,
+        until_found: has("--until-found"),
         at_most: Duration::from_secs(number("--seconds").unwrap_or(3_600)),
         threads: usize::try_from(number("--threads").unwrap_or(2)).unwrap_or(2),
     };

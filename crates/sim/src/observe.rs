@@ -1,4 +1,4 @@
-//! What crosses the bus, for the history: reports and their answers, and how often anything is said.
+//! What crosses the bus, for the history: reports with their answers, and how often it is used.
 
 use bus::v1::envelope::Body;
 use bus::v1::report_reply::Outcome;

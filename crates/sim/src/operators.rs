@@ -83,9 +83,7 @@ async fn obey<A: Agents + Assignments + Configs>(api: &A, wish: Wish) -> Result<
             let request = HoldOffersRequest { reason: "to be sure".to_owned() };
             api.hold_offers(Request::new(request)).await.map(drop)
         }
-        Wish::Resume => {
-            api.resume_offers(Request::new(ResumeOffersRequest {})).await.map(drop)
-        }
+        Wish::Resume => api.resume_offers(Request::new(ResumeOffersRequest {})).await.map(drop),
         Wish::Label { agent, value } => {
             let set = BTreeMap::from([("ring".to_owned(), value)]);
             let name = format!("agents/{agent}");

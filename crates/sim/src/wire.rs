@@ -148,11 +148,7 @@ impl Join {
         (agent_end, Tapped { stream: gateway_end, tap })
     }
 
-    async fn pump(
-        &self,
-        mut from: ReadHalf<DuplexStream>,
-        mut to: WriteHalf<DuplexStream>,
-    ) {
+    async fn pump(&self, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) {
         let mut buffer = vec![0; 16 << 10];
         loop {
             let read = from.read(&mut buffer).await.unwrap_or(0);

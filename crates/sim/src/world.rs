@@ -72,7 +72,8 @@ impl World {
         // A String takes everything.
         let _ = write!(trace.scratch, "{:>7} {what}", self.now_ms());
         let crc = crc32fast::hash(trace.scratch.as_bytes());
-        trace.hash = (trace.hash.rotate_left(5) ^ u64::from(crc)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        trace.hash =
+            (trace.hash.rotate_left(5) ^ u64::from(crc)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         trace.events += 1;
         if let Some(lines) = &mut trace.lines
             && lines.len() < TRACE_LINES_MAX

@@ -17,6 +17,11 @@ pub(super) fn assess(record: &mut AgentRecord, intent: Option<Intent<'_>>) {
     if intent.decision < record.offered.decision {
         return;
     }
+    // Nobody knows what it is like, and it has been asked: whatever selects it now may not when it
+    // has answered, and its config would go there and back.
+    if record.reported.agent_description.is_none() && record.full_state.wanted {
+        return;
+    }
     let (uid, first_seen) = (&record.instance_uid, record.first_seen);
     let Some(assignment) = intent.assignments.admitted(uid, first_seen, record) else {
         return;

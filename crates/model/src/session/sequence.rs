@@ -4,9 +4,9 @@
 use opamp::v1::{AgentCapabilities, AgentToServer, ServerToAgentFlags};
 
 use super::merge::changes_nothing;
-use crate::record::AgentRecord;
+use crate::record::{AgentRecord, FullState};
 
-/// Requests for a full report without one that fits, before they stop.
+/// Requests for a full report that were answered by none that fits, before they stop.
 const ASKS_MAX: u32 = 3;
 
 /// How a message follows what was known.
@@ -16,6 +16,8 @@ pub(super) struct Sequence {
     pub(super) advanced: bool,
     /// The number is neither the next one nor that of a repeated message.
     pub(super) gap: bool,
+    /// The number is above the last one, if not by one.
+    moves: bool,
     /// Everything an agent of these capabilities reports is in the message.
     pub(super) complete: bool,
 }
@@ -31,6 +33,7 @@ pub(super) fn judge(
     Sequence {
         advanced,
         gap: !advanced && !repeat,
+        moves: answered.is_none_or(|last| message.sequence_num > last),
         complete: is_complete(message, record.capabilities),
     }
 }
@@ -39,6 +42,10 @@ pub(super) fn judge(
 pub(super) fn ask(record: &mut AgentRecord, message: &AgentToServer, sequence: Sequence) -> u64 {
     let full = message.agent_description.is_some();
     let state = &mut record.full_state;
+    if sequence.advanced && state.ignores_sequence {
+        // It counts after all. What was missed meanwhile was not noticed.
+        *state = FullState { wanted: true, asked: 0, ignores_sequence: false, ..*state };
+    }
     if sequence.gap {
         // By the letter a gap asks for everything, even where the message looks complete.
         state.wanted |= !state.ignores_sequence;
@@ -59,7 +66,9 @@ pub(super) fn ask(record: &mut AgentRecord, message: &AgentToServer, sequence: S
     if !state.wanted {
         return 0;
     }
-    state.asked += 1;
+    // An agent that counts and says no more than before may not have heard: its reply was lost.
+    let answers = full || !sequence.moves;
+    state.asked = if answers { state.asked + 1 } else { state.asked.max(1) };
     ServerToAgentFlags::ReportFullState as u64
 }
 

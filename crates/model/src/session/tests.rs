@@ -203,6 +203,29 @@ fn numbers_that_never_advance_are_asked_about_only_so_often() {
 }
 
 #[test]
+fn numbers_with_holes_are_asked_about_until_a_full_report_comes() {
+    let mut agent = Agent::new(Assignments::default());
+    agent.claim(1, &described(0));
+    for seq in (2..20).step_by(2) {
+        let flags = agent.poll(&AgentToServer { ..bare(seq) }).flags;
+        assert_eq!(flags, FULL, "its answers are lost, which is not its fault: {seq}");
+    }
+    assert_eq!(agent.poll(&described(20)).flags, FULL, "by the letter: it is a gap");
+    assert_eq!(agent.poll(&described(21)).flags, 0);
+    assert_eq!(agent.poll(&bare(19)).flags, FULL, "a late one from before is noticed");
+}
+
+#[test]
+fn nobody_is_offered_anything_before_it_is_known_what_it_is_like() {
+    let mut agent = Agent::new(everyone_gets(7));
+    let reply = agent.claim(1, &bare(42));
+    assert_eq!((reply.flags, reply.offer), (FULL, None));
+    agent.step(&Input::Assess);
+    assert_eq!(agent.record.offered.config, None);
+    assert!(agent.report(&described(43)).offer.is_some());
+}
+
+#[test]
 fn a_config_is_offered_once_and_its_status_is_an_answer() {
     let mut agent = Agent::new(everyone_gets(7));
     let offer = agent.claim(1, &described(0)).offer.expect("an empty status is another hash");

@@ -1,8 +1,8 @@
 //! An agent on a WebSocket: a handshake in plain bytes, frames by the product's own codec.
 
+use opamp::envelope;
 use opamp::v1::ServerToAgent;
 use opamp::ws::{self, Decoder, Event, Role};
-use opamp::envelope;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::timeout;

@@ -22,16 +22,20 @@ fn config_lost(evidence: &Evidence, order: &Order) -> Option<Violation> {
     }
     let file = AgentConfigFile { body: text.clone().into(), ..Default::default() };
     let hash = ConfigHash::of(&[(String::new(), file)].into());
-    let kept = evidence.configs.get(name).is_some_and(|config| {
-        config.revisions.iter().any(|revision| revision.hash == hash)
-    });
+    let kept = evidence
+        .configs
+        .get(name)
+        .is_some_and(|config| config.revisions.iter().any(|revision| revision.hash == hash));
     let what = || format!("revision {text:?} of {name}, accepted at {}, is gone", order.at);
     (!kept).then(|| violation("I2", what()))
 }
 
+/// An assignment's selector, priority and config, if it is there.
+type State<'a> = Option<(&'a str, i64, &'a str)>;
+
 /// For each name: what the last accepted order made of it, unless one of unknown fate came later.
 fn assignments_lost(evidence: &Evidence, orders: &[Order]) -> Vec<Violation> {
-    let mut possible: BTreeMap<&str, Vec<Option<(&str, i64, &str)>>> = BTreeMap::new();
+    let mut possible: BTreeMap<&str, Vec<State<'_>>> = BTreeMap::new();
     for order in orders {
         let (name, after) = match &order.wish {
             Wish::Assign { name, selector, priority, config } => {
@@ -66,6 +70,11 @@ pub(super) fn unfinished(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     for agent in &evidence.agents {
         let Some(record) = evidence.records.get(&agent.uid) else { continue };
+        let labels = evidence.labels.get(&agent.uid).cloned().unwrap_or_default();
+        if record.labels != labels {
+            let what = format!("agent {} has other labels than {labels:?}", agent.index);
+            found.push(violation("I2", what));
+        }
         let Some(assignment) = evidence.assignments.resolve(record) else { continue };
         let applied = agent.status.status == i32::from(RemoteConfigStatuses::Applied);
         let hash = &agent.status.last_remote_config_hash[..];

@@ -42,13 +42,7 @@ fn check(agent: &Seen, history: &History) -> Vec<Violation> {
 }
 
 /// The oldest decision, not older than the one before, that gives the agent this config.
-fn explains(
-    agent: &Seen,
-    hash: &[u8],
-    since: u64,
-    act: &Act,
-    history: &History,
-) -> Option<u64> {
+fn explains(agent: &Seen, hash: &[u8], since: u64, act: &Act, history: &History) -> Option<u64> {
     let hash = ConfigHash::from_slice(hash)?;
     let gives = |decision: &&Decision| {
         decision.number >= since

@@ -61,6 +61,8 @@ pub(crate) struct Evidence {
     pub(crate) views: Vec<Option<Vec<Shown>>>,
     pub(crate) assignments: Assignments,
     pub(crate) configs: BTreeMap<String, Config>,
+    /// Operators' labels in the ledger.
+    pub(crate) labels: BTreeMap<InstanceUid, BTreeMap<String, String>>,
 }
 
 /// An agent's own truth.
@@ -115,6 +117,11 @@ impl Evidence {
             configs: all(&world.ledger, Table::Configs, |key, value| {
                 let config = tables::configs::decode(key, value).ok()?.value;
                 Some((config.name.clone(), config))
+            })
+            .await,
+            labels: all(&world.ledger, Table::Labels, |key, value| {
+                let uid = InstanceUid::try_from(&key.id[..]).ok()?;
+                Some((uid, tables::labels::decode(key, value).ok()?.value.labels))
             })
             .await,
         }

@@ -1,9 +1,13 @@
-//! Deliberately broken worlds: each variant decorates a seam, and the simulator has to notice.
+//! Deliberately broken worlds: each variant decorates a seam, and the simulator has to notice. What
+//! cannot be told from a correct product is no variant: the product survives it.
+
+mod buses;
+mod stores;
 
 use std::sync::Arc;
 
 use bus::Bus;
-use model::{Clock, Random};
+use model::{Clock, Random, Timestamp};
 use store::Store;
 
 use crate::process::Process;
@@ -15,22 +19,136 @@ use crate::world::World;
 pub enum Variant {
     /// Nothing: the product as it is.
     None,
+    /// The records' compare-and-set takes any version.
+    NoFencing,
+    /// The records are acknowledged before they are written.
+    AckBeforePersist,
+    /// The records' store loses one write in twenty and says that it has it.
+    LostCommits,
+    /// So does the ledger.
+    ForgetfulLedger,
+    /// Events are not stored with the records that made them.
+    NoOutbox,
+    /// Reads of records answer with an older state.
+    StaleReads,
+    /// The ledger answers with an old list of assignments under the newest number.
+    RolledBackIntent,
+    /// A blob is not what its hash says.
+    WrongBodies,
+    /// Somebody says that a dead gateway delivered.
+    DeadAnswer,
+    /// Presence carries numbers that were not answered.
+    PresenceAhead,
+    /// Reports of stale sessions carry the epoch of the owner.
+    ForgedEpochs,
+    /// The event log loses one entry in ten.
+    HolesInTheLog,
+    /// Session ids and uids are drawn again and again.
+    RepeatedIds,
+    /// Clocks stand still.
+    StoppedClocks,
 }
 
 impl Variant {
-    pub(crate) fn store(self, _: Which, bottom: Arc<dyn Store>, _: &Arc<World>) -> Arc<dyn Store> {
-        bottom
+    /// Every broken one.
+    pub const BROKEN: [Variant; 14] = [
+        Variant::NoFencing,
+        Variant::AckBeforePersist,
+        Variant::LostCommits,
+        Variant::ForgetfulLedger,
+        Variant::NoOutbox,
+        Variant::StaleReads,
+        Variant::RolledBackIntent,
+        Variant::WrongBodies,
+        Variant::DeadAnswer,
+        Variant::PresenceAhead,
+        Variant::ForgedEpochs,
+        Variant::HolesInTheLog,
+        Variant::RepeatedIds,
+        Variant::StoppedClocks,
+    ];
+
+    /// Those that let a stale owner through.
+    pub const FENCING: [Variant; 3] =
+        [Variant::NoFencing, Variant::ForgedEpochs, Variant::RepeatedIds];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::BROKEN.into_iter().find(|variant| format!("{variant:?}") == name)
     }
 
-    pub(crate) fn bus(self, line: Arc<dyn Bus>, _: &Arc<World>, _: &Arc<Process>) -> Arc<dyn Bus> {
-        line
+    pub(crate) fn store(
+        self,
+        which: Which,
+        inner: Arc<dyn Store>,
+        world: &Arc<World>,
+        process: &Process,
+    ) -> Arc<dyn Store> {
+        let breaks = match self {
+            Self::NoFencing
+            | Self::AckBeforePersist
+            | Self::LostCommits
+            | Self::NoOutbox
+            | Self::StaleReads => which == Which::Records,
+            Self::ForgetfulLedger | Self::RolledBackIntent | Self::WrongBodies => {
+                which == Which::Ledger
+            }
+            _ => false,
+        };
+        if !breaks {
+            return inner;
+        }
+        let dice = world.dice(&format!("broken/{}/{which:?}", process.name));
+        let (how, world, old) = (self, world.clone(), Default::default());
+        Arc::new(stores::Broken { how, inner, world, dice, old })
     }
 
-    pub(crate) fn clock(self, clock: Arc<dyn Clock>, _: &Arc<World>) -> Arc<dyn Clock> {
-        clock
+    pub(crate) fn bus(
+        self,
+        inner: Arc<dyn Bus>,
+        world: &Arc<World>,
+        process: &Process,
+    ) -> Arc<dyn Bus> {
+        match self {
+            Self::DeadAnswer | Self::PresenceAhead | Self::ForgedEpochs | Self::HolesInTheLog => {
+                let dice = world.dice(&format!("broken/{}/bus", process.name));
+                Arc::new(buses::Broken { how: self, inner, world: world.clone(), dice })
+            }
+            _ => inner,
+        }
+    }
+
+    pub(crate) fn clock(self, clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        match self {
+            Self::StoppedClocks => Arc::new(Stopped(clock.now())),
+            _ => clock,
+        }
     }
 
     pub(crate) fn random(self, random: Arc<dyn Random>) -> Arc<dyn Random> {
-        random
+        match self {
+            Self::RepeatedIds => Arc::new(Stuck),
+            _ => random,
+        }
+    }
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Stopped(Timestamp);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+/// Randomness that is none.
+#[derive(Debug)]
+struct Stuck;
+
+impl Random for Stuck {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
     }
 }

@@ -1,6 +1,8 @@
 //! Every goal there is.
 
-use super::{Goal, blast, faults, moves, overload, readers, rehome, rolling, silence, vanished};
+use super::{
+    Goal, blast, faults, moves, overload, readers, rehome, rolling, silence, simulation, vanished,
+};
 
 /// In the order of their ids.
 pub(super) const GOALS: &[Goal] = &[
@@ -56,7 +58,8 @@ pub(super) const GOALS: &[Goal] = &[
         "R1",
         "deterministic simulation",
         "20,000 seeds with 0 violations, broken variants caught",
-    ),
+    )
+    .measured(simulation::everything),
     goal(
         "R2",
         "fault campaign on real processes",
@@ -102,7 +105,7 @@ pub(super) const GOALS: &[Goal] = &[
     goal("F1", "rollouts gated on health with rollback", "a bad config is contained and undone"),
     goal("F2", "poison memory", "a hash that failed is not offered again"),
     goal("F3", "commands with a known outcome", "0 lost, 0 doubled while gateways die"),
-    goal("F4", "fenced ownership", "an older owner never writes"),
+    goal("F4", "fenced ownership", "an older owner never writes").measured(simulation::fencing),
     goal("F5", "reconnect without full state on any gateway", "0 requests after a clean close")
         .measured(rolling::measure),
     goal("F6", "storm control", "all back after one gateway of three dies").measured(rehome::storm),

@@ -12,6 +12,7 @@ mod readers;
 mod rehome;
 mod rolling;
 mod silence;
+mod simulation;
 mod vanished;
 
 use std::path::Path;
