@@ -146,7 +146,7 @@ impl Default for Limits {
             reassess_in_flight_max: 4,
             reassess_timeout: Duration::from_secs(15),
             reconcile_interval: Duration::from_secs(30),
-            worker_timeout: Duration::from_secs(5),
+            worker_timeout: Duration::from_millis(1800),
             brake_interval: Duration::from_secs(2),
             brake_pace: Duration::from_millis(100),
             keep_interval: Duration::from_secs(60),

@@ -23,6 +23,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Muster {
     child: Child,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     /// Where it listens for agents, operators and ops, if it does.
     ports: [String; 3],
     /// Of all its lives.
@@ -54,14 +55,21 @@ impl Muster {
     /// Starts `muster serve` with these arguments, on ports of its own choice, and waits until it
     /// says where it listens.
     pub fn serve(arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::serve_with(arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn serve_with(arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<(String, String)> = variables.iter().map(own).collect();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let address = || ports::free().map(|address| address.to_string());
         let ports = [address()?, address()?, address()?];
         let log = NamedTempFile::new()?;
-        let mut child = spawn(&arguments, &ports, log.path(), Stdio::piped())?;
+        let mut child = spawn(&arguments, &variables, &ports, log.path(), Stdio::piped())?;
         let output = BufReader::new(child.stdout.take().context("no output")?);
         let (opamp, control, ops) = (None, None, String::new());
-        let mut muster = Self { child, arguments, ports, log, opamp, control, ops };
+        let mut muster = Self { child, arguments, variables, ports, log, opamp, control, ops };
         muster.hear(output)?;
         Ok(muster)
     }
@@ -69,7 +77,8 @@ impl Muster {
     /// Ends it as a crash would and starts it again on the same ports.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
-        self.child = spawn(&self.arguments, &self.ports, self.log_path(), Stdio::piped())?;
+        self.child =
+            spawn(&self.arguments, &self.variables, &self.ports, self.log_path(), Stdio::piped())?;
         let output = self.child.stdout.take().context("no output")?;
         self.hear(BufReader::new(output))
     }
@@ -77,7 +86,8 @@ impl Muster {
     /// The same without waiting for it.
     pub fn relaunch(&mut self) -> anyhow::Result<()> {
         self.kill()?;
-        self.child = spawn(&self.arguments, &self.ports, self.log_path(), Stdio::null())?;
+        self.child =
+            spawn(&self.arguments, &self.variables, &self.ports, self.log_path(), Stdio::null())?;
         Ok(())
     }
 
@@ -183,6 +193,7 @@ impl Drop for Muster {
 
 fn spawn(
     arguments: &[String],
+    variables: &[(String, String)],
     [opamp, control, ops]: &[String; 3],
     log: &Path,
     output: Stdio,
@@ -191,6 +202,7 @@ fn spawn(
         .args(["serve", "--opamp-listen", opamp, "--control-listen", control])
         .args(["--ops-listen", ops])
         .args(arguments)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(OpenOptions::new().append(true).open(log)?)

@@ -2,6 +2,8 @@
 //! leaves a JSON file. A figure that nobody can measure yet counts as failed.
 
 mod blast;
+mod busless;
+mod clocks;
 mod faults;
 mod herd;
 mod list;
@@ -14,6 +16,7 @@ mod rolling;
 mod silence;
 mod simulation;
 mod vanished;
+mod wiped;
 
 use std::path::Path;
 use std::process::ExitCode;
