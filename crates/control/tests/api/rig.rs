@@ -41,8 +41,8 @@ impl Time {
     }
 }
 
-/// A store that counts what is asked of it but for the lease, and is silent, away or read-only while
-/// told so.
+/// A store that counts what is asked of it but for the lease, and is silent, away or read-only
+/// while told so.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watched {
     pub(crate) inner: Memory,
