@@ -30,7 +30,8 @@ impl Engine {
         self.records.generations().into_iter().max().unwrap_or_default()
     }
 
-    /// Records that cannot be read, of agents that have not just spoken: who holds them asks them to.
+    /// Records of these agents cannot be read, and they have not just spoken: who holds them asks
+    /// them to.
     pub(crate) async fn tell_lost(&self, lost: &[InstanceUid]) {
         if lost.is_empty() {
             return;
