@@ -97,8 +97,8 @@ impl Ledger {
         }
     }
 
-    /// The assignments in this value. Those that cannot be read are not taken for none, and what was
-    /// known before may not be what was decided: somebody has to look.
+    /// The assignments in this value. Those that cannot be read are not taken for none, and what
+    /// was known before may not be what was decided: somebody has to look.
     async fn readable(&self, key: &Key, stored: &Stored) -> Result<Assignments, Error> {
         let read = tables::intent::decode(key, &stored.value);
         self.unreadable.store(read.is_err(), Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! Messages that a worker does not survive: bugs, mostly. A panic costs the message that met it, and
-//! no other of its batch. An agent whose messages do so again and again is kept waiting, so that
-//! they do not come round for ever.
+//! Messages that a worker does not survive: bugs, mostly. A panic costs the message that met it,
+//! and no other of its batch. An agent whose messages do so again and again is kept waiting, so
+//! that they do not come round for ever.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

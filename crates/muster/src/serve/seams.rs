@@ -40,8 +40,8 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 /// Wall time that never steps: the wall clock at the start, and from then on the time that passed.
-/// Where the wall clock is set meanwhile, it is followed so slowly that nobody's lease ends early or
-/// late: a second in a minute.
+/// Where the wall clock is set meanwhile, it is followed so slowly that nobody's lease ends early
+/// or late: a second in a minute.
 #[derive(Debug)]
 struct SteadyClock {
     started: Instant,

@@ -57,8 +57,8 @@ pub struct Durability {
     pub appendonly: Option<bool>,
     /// `appendfsync`.
     pub appendfsync: Option<String>,
-    /// Whether the default user may do what is done here, on or off. Redis reads its own log as that
-    /// user, and drops in silence what it may not do.
+    /// Whether the default user may do what is done here, on or off. Redis reads its own log as
+    /// that user, and drops in silence what it may not do.
     pub default_user_may_write: Option<bool>,
 }
 

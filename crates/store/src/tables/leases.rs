@@ -1,5 +1,5 @@
-//! Table `leases`: name → who holds it. Its version is its fencing token, and counts as a beat of its
-//! holder's heart.
+//! Table `leases`: name → who holds it. Its version is its fencing token, and counts as a beat of
+//! its holder's heart.
 
 use bytes::Bytes;
 

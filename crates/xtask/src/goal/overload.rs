@@ -1,6 +1,6 @@
 //! R6: ten times as many openings a second as the gateway is to take. What is taken must stay what
-//! it was at the capacity itself, who is there must not notice, and who is refused must be told when
-//! to come back.
+//! it was at the capacity itself, who is there must not notice, and who is refused must be told
+//! when to come back.
 
 use std::collections::BTreeSet;
 use std::path::Path;

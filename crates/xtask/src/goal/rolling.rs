@@ -1,4 +1,5 @@
-//! R5, F5: every gateway is replaced by a new one while agents are connected and decisions are made.
+//! R5, F5: every gateway is replaced by a new one while agents are connected and decisions are
+//! made.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,8 +19,8 @@ pub(super) fn measure(_: &Path, smoke: bool) -> anyhow::Result<Figure> {
     runtime()?.block_on(roll(agents, smoke))
 }
 
-/// New gateways first, so that whoever is sent away finds one that stays; then the old ones end, one
-/// after the other, as they would under a load balancer that no longer sends anybody to them.
+/// New gateways first, so that whoever is sent away finds one that stays; then the old ones end,
+/// one after the other, as they would under a load balancer that no longer sends anybody to them.
 async fn roll(agents: usize, smoke: bool) -> anyhow::Result<Figure> {
     let mut cluster = Cluster::start(Size { gateways: 3, ..Size::default() }, &[])?;
     let old: Vec<String> = cluster.gateways.iter().map(herd::url).collect::<Result<_, _>>()?;

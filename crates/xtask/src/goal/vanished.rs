@@ -1,4 +1,5 @@
-//! R8: connections whose peers are gone without a word, because the way to them swallows everything.
+//! R8: connections whose peers are gone without a word, because the way to them swallows
+//! everything.
 
 use std::net::SocketAddr;
 use std::path::Path;
