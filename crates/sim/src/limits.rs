@@ -11,6 +11,8 @@ pub(crate) const CHAOS: Duration = Duration::from_secs(45);
 pub(crate) const HEAL_MAX: Duration = Duration::from_secs(150);
 /// How often it is looked whether the world is right again.
 pub(crate) const HEAL_LOOK: Duration = Duration::from_secs(5);
+/// Longer than an agent is ever quiet.
+pub(crate) const SETTLE: Duration = Duration::from_secs(12);
 /// How long silence is listened to.
 pub(crate) const QUIET: Duration = Duration::from_secs(15);
 /// Shortest time between two faults, and the most that is added to it, in milliseconds.

@@ -11,7 +11,7 @@ use crate::agents::SimAgent;
 use crate::chaos::Chaos;
 use crate::cluster::{Cluster, Part};
 use crate::invariants::{self, Evidence, Violation};
-use crate::limits::{HEAL_LOOK, HEAL_MAX, QUIET};
+use crate::limits::{HEAL_LOOK, HEAL_MAX, QUIET, SETTLE};
 use crate::operators::Operator;
 use crate::variants::Variant;
 use crate::weather::Weather;
@@ -124,6 +124,8 @@ async fn heal(
             return unsettled;
         }
     }
+    // Everybody speaks once more: a gap that nobody has seen yet is news, not silence.
+    sleep(SETTLE).await;
     let before = invariants::Costs::of(&world.history());
     let started = Instant::now();
     sleep(QUIET).await;

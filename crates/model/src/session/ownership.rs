@@ -71,7 +71,7 @@ pub(super) fn report(
     n: u64,
     tell: impl FnOnce(&mut AgentRecord) -> Reply,
 ) -> Outcome {
-    if epoch != record.epoch {
+    if epoch != record.epoch || is_anothers(record, owner) {
         return Outcome::Stale;
     }
     if n <= record.n {
@@ -86,6 +86,12 @@ pub(super) fn report(
     Outcome::Reply(tell(record))
 }
 
+/// Whether another session holds the agent in this very epoch: after records were lost, epochs
+/// that were given out before may be given out again.
+fn is_anothers(record: &AgentRecord, owner: &Owner) -> bool {
+    record.owner.as_ref().is_some_and(|holder| holder != owner)
+}
+
 /// A session that holds `epoch` is still there. If the agent was taken from it for being silent,
 /// and by nobody else since, it is the owner again.
 pub(super) fn resume(
@@ -95,7 +101,8 @@ pub(super) fn resume(
     answered: Option<u64>,
     tell: impl FnOnce(&mut AgentRecord) -> Reply,
 ) -> Outcome {
-    if epoch != record.epoch || record.recent_sessions.contains(&owner.session) {
+    let superseded = record.recent_sessions.contains(&owner.session);
+    if epoch != record.epoch || superseded || is_anothers(record, owner) {
         return Outcome::Stale;
     }
     // Presence tells the number of one that was never let go: most need no write.

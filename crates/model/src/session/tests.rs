@@ -203,6 +203,25 @@ fn numbers_that_never_advance_are_asked_about_only_so_often() {
 }
 
 #[test]
+fn an_epoch_that_was_given_out_twice_belongs_to_who_holds_the_agent() {
+    let mut agent = Agent::new(Assignments::default());
+    agent.claim(1, &described(0));
+    let (before, message) = (agent.record.clone(), described(9));
+    let stranger = owner("gw", 2);
+    let report = Input::Report {
+        owner: stranger.clone(),
+        epoch: before.epoch,
+        n: 5,
+        answered: None,
+        message: &message,
+    };
+    assert_eq!(agent.step(&report).0, Outcome::Stale);
+    let resume = Input::Resume { owner: stranger, epoch: before.epoch, answered: None };
+    assert_eq!(agent.step(&resume).0, Outcome::Stale);
+    assert_eq!(agent.record, before);
+}
+
+#[test]
 fn numbers_with_holes_are_asked_about_until_a_full_report_comes() {
     let mut agent = Agent::new(Assignments::default());
     agent.claim(1, &described(0));
