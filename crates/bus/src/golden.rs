@@ -156,6 +156,10 @@ fn asked_of_gateways(files: &mut Golden) {
     });
     hold(files, ("ping", 1), |_| request(Request::Ping(Ping {})));
     hold(files, ("shed", 1), |_| request(Request::Shed(Shed { connections: 40, over_ms: 10_000 })));
+    hold(files, ("doubt", 1), |_| {
+        request(Request::Doubt(Doubt { instance_uids: vec![bytes(UID)] }))
+    });
+    hold(files, ("doubt-reply", 1), |_| reply(Reply::Doubt(DoubtReply {})));
     hold(files, ("ping-reply", 1), |_| reply(Reply::Ping(PingReply {})));
     hold(files, ("shed-reply", 1), |_| reply(Reply::Shed(ShedReply { connections: 40 })));
     // Version 2 knows that newer offers take the place of older ones, version 3 that some wait.

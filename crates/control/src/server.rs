@@ -173,12 +173,14 @@ impl Control {
         let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
         let (ledger, decided, rebuilt) =
             (self.ledger.clone(), self.decided.clone(), Arc::new(Notify::new()));
+        let leads = Leads::default();
         let feed = Feed {
             limits,
             view: view.clone(),
             bus: bus.clone(),
             records: self.records.clone(),
             processes: self.processes.clone(),
+            leads: leads.clone(),
             rebuilt: rebuilt.clone(),
             outdated: Arc::default(),
         };
@@ -197,13 +199,12 @@ impl Control {
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));
-        self.lead(tasks, stop);
+        self.lead(tasks, stop, leads);
     }
 
     /// Starts what one control at a time does.
-    fn lead(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+    fn lead(&self, tasks: &TaskTracker, stop: &CancellationToken, leads: Leads) {
         let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
-        let leads = Leads::default();
         let leader = Leader {
             limits,
             name: self.name.clone(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bus::event::Told;
 use bus::{Position, v1};
+use bytes::Bytes;
 use model::assign::Assignments;
 use model::selector::Selector;
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
@@ -283,9 +284,10 @@ impl View {
         self.write().next = next;
     }
 
-    /// Takes a gateway's sign of life and the agents it heard.
-    pub(crate) fn heard(&self, presence: &v1::Presence) {
-        let mut state = self.write();
+    /// Takes a gateway's sign of life and the agents it heard. Returns those that it takes for its
+    /// own though their records say otherwise: whoever told it so was not heard.
+    pub(crate) fn heard(&self, presence: &v1::Presence) -> Vec<Bytes> {
+        let (mut state, mut others) = (self.write(), Vec::new());
         if !presence.gateway_id.is_empty() {
             let gateway = GatewayId::new(&presence.gateway_id);
             state.gateways.insert(gateway, self.clock.now());
@@ -294,8 +296,12 @@ impl View {
             let Ok(uid) = InstanceUid::try_from(&seen.instance_uid[..]) else { continue };
             if let Some(entry) = state.agents.get_mut(&uid) {
                 entry.heard = entry.heard.max(Timestamp(seen.seen_unix_ms));
+                if is_anothers(&entry.summary, seen.epoch) {
+                    others.push(seen.instance_uid.clone());
+                }
             }
         }
+        others
     }
 
     /// Puts a snapshot in place of everything but what presence said. The log goes on at `next`.
@@ -346,6 +352,12 @@ impl View {
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an agent is not held since this epoch any more. A view that lags knows less, never more.
+fn is_anothers(summary: &AgentSummary, epoch: u64) -> bool {
+    let nobodys = summary.gateway.is_none() && epoch == summary.epoch;
+    epoch != 0 && (epoch < summary.epoch || nobodys)
 }
 
 fn takes_config(summary: &AgentSummary) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bus::v1::resume_reply::Outcome as Held;
 use bus::v1::{
-    GatewayReply, GatewayRequest, Ping, Reap, ReapReply, Resume, ResumeReply, gateway_reply,
+    Doubt, GatewayReply, GatewayRequest, Ping, Reap, ReapReply, Resume, ResumeReply, gateway_reply,
     gateway_request,
 };
 use bus::{Received, Subject};
@@ -75,7 +75,18 @@ pub(crate) async fn reap(engine: Arc<Engine>, received: Received<Reap>) {
     metrics::counter!("muster_fleet_reaped_total").increment((jobs.len() - failed) as u64);
     let failed = u32::try_from(failed).unwrap_or(u32::MAX);
     responder.send(&ReapReply { alive: false, failed }).await;
+    doubt(&engine, gateway, &ask.targets).await;
     applied.announcement.settle(&engine.bus, &*engine.records).await;
+}
+
+/// It may have woken up meanwhile and have made sure of its sessions before they were reaped.
+async fn doubt(engine: &Engine, gateway: GatewayId, targets: &[bus::v1::reap::Target]) {
+    let instance_uids = targets.iter().map(|target| target.instance_uid.clone()).collect();
+    let doubt = gateway_request::Request::Doubt(Doubt { instance_uids });
+    let request = GatewayRequest { request: Some(doubt) };
+    if let Err(error) = engine.bus.publish(&Subject::Gateway(gateway), &request).await {
+        tracing::debug!(%error, "a gateway was not told what was reaped");
+    }
 }
 
 async fn answers(engine: &Engine, gateway: GatewayId) -> bool {

@@ -162,6 +162,10 @@ async fn report(
     let uid = message.uid;
     let mut reopened = false;
     while let Some(name) = connection.begin(message) {
+        // It was held, it is not any more, and its agent is gone: others speak for it now.
+        if name.epoch == 0 && name.floor > 0 && connection.is_over() {
+            return None;
+        }
         let patience = patience(shared, connection);
         let named = named(shared, connection, &name, message);
         match shared.ask(&named, patience).await {
@@ -229,12 +233,18 @@ fn patience(shared: &Shared, connection: &Connection) -> Patience {
     }
 }
 
+/// What a claim's epoch must be above: all that were given out for the agent here, whatever the store
+/// remembers.
+fn floor(shared: &Shared, name: &Name, uid: &InstanceUid) -> u64 {
+    if name.epoch == 0 { name.floor.max(shared.index.epoch(uid)) } else { 0 }
+}
+
 fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incoming) -> Report {
     Report {
         gateway_id: shared.id.to_string(),
         session_id: name.session.0.to_vec().into(),
         epoch: name.epoch,
-        epoch_floor: if name.epoch == 0 { name.floor } else { 0 },
+        epoch_floor: floor(shared, name, &message.uid),
         n: name.n,
         answered_sequence_num: name.answered,
         message: message.body.clone(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bus::v1::resume::Session as Claimed;
 use bus::v1::resume_reply::Outcome;
-use bus::v1::{Generation, Resume};
+use bus::v1::{Doubt, Generation, Resume};
 use bus::{Inbox, Subject};
 use opamp::InstanceUid;
 use tokio::time::{MissedTickBehavior, interval};
@@ -105,6 +105,17 @@ async fn learn(shared: &Shared, generation: u64) {
     metrics::counter!("muster_gateway_generations_total").increment(1);
     shared.connections.each(|connection| connection.each_session(Session::soil)).await;
     shared.doubts.something_is_missing();
+}
+
+/// Sessions were given up by others while this gateway lives.
+pub(crate) fn reaped(shared: &Shared, told: &Doubt) {
+    for uid in &told.instance_uids {
+        let holder = InstanceUid::try_from(&uid[..]).ok().and_then(|uid| shared.index.get(&uid));
+        if let Some(holder) = holder {
+            holder.connection.each_session(Session::doubt);
+            shared.doubts.any.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// One round. True once there is nothing to make sure of any more.

@@ -6,8 +6,8 @@ use bus::v1::deliver::Target;
 use bus::v1::delivered::Outcome;
 use bus::v1::gateway_request::Request;
 use bus::v1::{
-    Deliver, Delivered, GatewayReply, GatewayRequest, Ping, PingReply, Probe, ProbeReply,
-    Supersede, SupersedeReply, gateway_reply,
+    Deliver, Delivered, DoubtReply, GatewayReply, GatewayRequest, Ping, PingReply, Probe,
+    ProbeReply, Supersede, SupersedeReply, gateway_reply,
 };
 use bus::{Inbox, Received};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use crate::connection::Connection;
+use crate::doubts;
 use crate::index::Holder;
 use crate::reply;
 use crate::shared::Shared;
@@ -55,6 +56,10 @@ async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
             gateway_reply::Reply::Supersede(SupersedeReply {})
         }
         Some(Request::Ping(Ping {})) => gateway_reply::Reply::Ping(PingReply {}),
+        Some(Request::Doubt(ask)) => {
+            doubts::reaped(shared, &ask);
+            gateway_reply::Reply::Doubt(DoubtReply {})
+        }
         Some(Request::Shed(ask)) => gateway_reply::Reply::Shed(shed::begin(shared, &ask)),
         // A newer asker's wish; it learns by silence that this gateway cannot fulfil it.
         None => return,

@@ -50,6 +50,11 @@ impl Index {
         }
     }
 
+    /// The highest epoch that is known of an agent that is held; 0 if it is not.
+    pub(crate) fn epoch(&self, uid: &InstanceUid) -> u64 {
+        self.holders().get(uid).map_or(0, |holder| holder.epoch)
+    }
+
     pub(crate) fn get(&self, uid: &InstanceUid) -> Option<Holder> {
         self.holders().get(uid).cloned()
     }

@@ -356,7 +356,7 @@ pub mod forget_reply {
 /// What control and workers ask of one gateway (subject `gateway.ID`).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GatewayRequest {
-    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3, 4, 5, 6")]
     pub request: ::core::option::Option<gateway_request::Request>,
 }
 /// Nested message and enum types in `GatewayRequest`.
@@ -373,11 +373,13 @@ pub mod gateway_request {
         Ping(super::Ping),
         #[prost(message, tag = "5")]
         Shed(super::Shed),
+        #[prost(message, tag = "6")]
+        Doubt(super::Doubt),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GatewayReply {
-    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3, 4, 5, 6")]
     pub reply: ::core::option::Option<gateway_reply::Reply>,
 }
 /// Nested message and enum types in `GatewayReply`.
@@ -394,6 +396,8 @@ pub mod gateway_reply {
         Ping(super::PingReply),
         #[prost(message, tag = "5")]
         Shed(super::ShedReply),
+        #[prost(message, tag = "6")]
+        Doubt(super::DoubtReply),
     }
 }
 /// One body for many sessions. The gateway encodes it once and shares the bytes.
@@ -500,6 +504,14 @@ pub struct SupersedeReply {}
 pub struct Ping {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PingReply {}
+/// These sessions were reaped. A gateway that hears of it lives, and makes sure of them (Resume).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Doubt {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub instance_uids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DoubtReply {}
 /// The gateway holds more than its share: close some connections, evenly over some time, so that
 /// their agents come back elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bus::v1::gateway_request;
 use bus::{Client, Position, Subject, v1};
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use model::{AgentSummary, Timestamp};
+use model::{AgentSummary, GatewayId, Timestamp};
 use opamp::InstanceUid;
 use store::{Cursor, Key, POLLS, SHARDS, Store, Stored, Table, tables};
 use tokio::sync::Notify;
@@ -15,6 +17,7 @@ use super::{Entry, View};
 use crate::backoff::Backoff;
 use crate::error::within;
 use crate::keeper::relabelled;
+use crate::leader::Leads;
 use crate::processes::Processes;
 use crate::{Error, Limits};
 
@@ -26,6 +29,7 @@ pub(crate) struct Feed {
     pub(crate) bus: Client,
     pub(crate) records: Arc<dyn Store>,
     pub(crate) processes: Arc<Processes>,
+    pub(crate) leads: Leads,
     /// Rung after each snapshot.
     pub(crate) rebuilt: Arc<Notify>,
     /// Rung when only another snapshot shows what is left of the records.
@@ -59,8 +63,9 @@ impl Feed {
                     backoff.reset();
                     while let Some(received) = inbox.next().await {
                         let presence: v1::Presence = received.body;
-                        self.view.heard(&presence);
+                        let others = self.view.heard(&presence);
                         self.processes.spoke(&presence);
+                        self.doubt(&presence.gateway_id, others).await;
                     }
                 }
                 Err(error) => tracing::warn!(%error, "gateways cannot be heard"),
@@ -91,6 +96,20 @@ impl Feed {
                 Err(error) => tracing::warn!(%error, "the records' age cannot be heard"),
             }
             backoff.wait().await;
+        }
+    }
+
+    /// Has a gateway make sure of sessions, if this control leads.
+    async fn doubt(&self, gateway: &str, instance_uids: Vec<Bytes>) {
+        if instance_uids.is_empty() || gateway.is_empty() || !self.leads.now() {
+            return;
+        }
+        let doubt = gateway_request::Request::Doubt(v1::Doubt { instance_uids });
+        let request = v1::GatewayRequest { request: Some(doubt) };
+        let subject = Subject::Gateway(GatewayId::new(gateway));
+        let told = self.bus.publish(&subject, &request);
+        if let Err(error) = within(self.limits.probe_timeout, "the bus", told).await {
+            tracing::debug!(gateway, %error, "not told to make sure of sessions");
         }
     }
 

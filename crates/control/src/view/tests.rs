@@ -134,3 +134,21 @@ fn pages_cover_everybody_once() {
     }
     assert_eq!(seen, (0..25).map(uid).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_gateway_that_holds_what_is_anothers_is_found_out() {
+    let (view, _) = view();
+    let held = |gateway, epoch| Some(AgentSummary { epoch, ..summary(gateway) });
+    view.apply(told(1, 1, held(Some("b"), 4)));
+    view.apply(told(2, 1, held(None, 3)));
+    let heard = |byte, epoch| {
+        let instance_uid = uid(byte).as_bytes().to_vec().into();
+        let seen = v1::presence::Seen { instance_uid, epoch, ..Default::default() };
+        let gateway_id = "a".to_owned();
+        view.heard(&v1::Presence { gateway_id, seen: vec![seen], ..Default::default() }).len()
+    };
+    assert_eq!(heard(1, 3), 1, "another session has it");
+    assert_eq!(heard(2, 3), 1, "it was taken, and nobody has it");
+    assert_eq!((heard(1, 4), heard(1, 5), heard(2, 4)), (0, 0, 0), "a view may lag");
+    assert_eq!((heard(1, 0), heard(3, 1)), (0, 0), "polls, and strangers");
+}

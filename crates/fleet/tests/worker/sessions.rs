@@ -3,8 +3,8 @@
 use bus::v1::report_reply::Outcome;
 use bus::v1::resume_reply::Outcome as Held;
 use bus::v1::{
-    GatewayReply, GatewayRequest, Generation, PingReply, Reap, Report, Resume, gateway_reply, reap,
-    resume,
+    GatewayReply, GatewayRequest, Generation, PingReply, Reap, Report, Resume, gateway_reply,
+    gateway_request, reap, resume,
 };
 use bus::{Client, Subject};
 use model::{GatewayId, Timestamp};
@@ -54,8 +54,21 @@ async fn the_sessions_of_a_gateway_that_nobody_reaches_end_and_may_come_back() {
     let (epoch, _) = rig.accepted(claim("gw", 1, &hello(1, 0))).await;
     assert!(!reap(&rig, "gw", epoch + 1).await);
     assert!(rig.record(1).await.owner.is_some(), "another epoch is another session");
+    let subject = Subject::Gateway(GatewayId::new("gw"));
+    // It is there, but too busy to answer.
+    let mut gateway = rig.bus.subscribe::<GatewayRequest>(&subject, 8).await.unwrap();
     assert!(!reap(&rig, "gw", epoch).await);
     assert_eq!(rig.record(1).await.owner, None);
+    let told = async {
+        loop {
+            let request = gateway.next().await.unwrap().body.request;
+            if let Some(gateway_request::Request::Doubt(doubt)) = request {
+                break doubt.instance_uids;
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await.expect("it is told what was reaped");
+    assert_eq!(told, [instance(1).as_bytes().to_vec()]);
     // It only slept.
     assert_eq!(resume(&rig, 1, epoch, 6).await, i32::from(Held::Held));
     let record = rig.record(1).await;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use bus::v1::gateway_reply::Reply;
+use bus::v1::gateway_request::Request;
 use bus::v1::resume_reply::Outcome;
+use bus::v1::{Doubt, DoubtReply};
 use opamp::v1::{AgentDescription, AgentToServer, ServerToAgent, ServerToAgentFlags};
 use opamp::ws::Event;
 
@@ -167,4 +170,29 @@ async fn a_session_that_lost_its_agent_claims_it_anew() {
     };
     assert_eq!((claim.epoch, claim.epoch_floor), (0, 1));
     assert_ne!(claim.session_id, field.seen.reports()[0].0.session_id);
+}
+
+#[tokio::test]
+async fn what_was_reaped_while_the_gateway_lives_is_made_sure_of() {
+    let field = Field::with(|limits| limits.doubt_interval = Duration::from_millis(20)).await;
+    let _agents = [Agent::claimed(field.address, 1).await, Agent::claimed(field.address, 2).await];
+    let doubt = Doubt { instance_uids: vec![uid(1).into(), b"nobody".to_vec().into()] };
+    assert_eq!(field.ask(Request::Doubt(doubt)).await, Reply::Doubt(DoubtReply {}));
+    let asked = || {
+        let resumes = field.seen.resumes();
+        let sessions = resumes.iter().flat_map(|resume| &resume.sessions);
+        sessions.map(|session| session.instance_uid.to_vec()).collect::<Vec<_>>()
+    };
+    until("a worker is asked", || !asked().is_empty()).await;
+    assert_eq!(asked(), [uid(1)]);
+}
+
+#[tokio::test]
+async fn a_claim_goes_above_every_epoch_that_is_known_here() {
+    let field = Field::start().await;
+    let _first = Agent::claimed(field.address, 1).await;
+    let mut second = Agent::connect(field.address).await;
+    second.say(&full(1, 5)).await;
+    let floors: Vec<u64> = field.seen.reports().iter().map(|(r, _)| r.epoch_floor).collect();
+    assert_eq!(floors, [0, 1], "the store may have forgotten the first");
 }
