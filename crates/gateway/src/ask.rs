@@ -233,8 +233,8 @@ fn patience(shared: &Shared, connection: &Connection) -> Patience {
     }
 }
 
-/// What a claim's epoch must be above: all that were given out for the agent here, whatever the store
-/// remembers.
+/// What a claim's epoch must be above: all that were given out for the agent here, whatever the
+/// store remembers.
 fn floor(shared: &Shared, name: &Name, uid: &InstanceUid) -> u64 {
     if name.epoch == 0 { name.floor.max(shared.index.epoch(uid)) } else { 0 }
 }

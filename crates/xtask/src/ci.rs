@@ -25,7 +25,8 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
         cargo(root, &[&["test", "--workspace", "--no-fail-fast"][..], &PROFILE].concat())
     })?;
     step("goals", || {
-        cargo(root, &["xtask", "goal", "--smoke", "P8", "S9", "R2", "R3", "R6", "R7", "R11", "R13"])
+        let goals = ["P8", "S9", "R2", "R3", "R4", "R5", "R6", "R7", "R11"];
+        cargo(root, &[&["xtask", "goal", "--smoke"][..], &goals].concat())
     })?;
     step("docs", || {
         let doc = ["doc", "--workspace", "--no-deps", "--quiet"];
