@@ -110,11 +110,10 @@ async fn learn(shared: &Shared, generation: u64) {
 /// Sessions were given up by others while this gateway lives.
 pub(crate) fn reaped(shared: &Shared, told: &Doubt) {
     for uid in &told.instance_uids {
-        let holder = InstanceUid::try_from(&uid[..]).ok().and_then(|uid| shared.index.get(&uid));
-        if let Some(holder) = holder {
-            holder.connection.each_session(Session::doubt);
-            shared.doubts.any.store(true, Ordering::Relaxed);
-        }
+        let Ok(uid) = InstanceUid::try_from(&uid[..]) else { continue };
+        let Some(holder) = shared.index.get(&uid) else { continue };
+        holder.connection.with(&uid, Session::doubt);
+        shared.doubts.any.store(true, Ordering::Relaxed);
     }
 }
 

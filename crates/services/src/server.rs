@@ -49,12 +49,14 @@ impl Server {
         Self::start(Kind::Redis, None)
     }
 
-    /// The same NATS, for [`USER`] with [`PASSWORD`] alone, and only inside TLS.
+    /// The same NATS, for [`USER`](crate::USER) with [`PASSWORD`](crate::PASSWORD) alone, and only
+    /// inside TLS.
     pub fn locked_nats(lock: &Lock) -> anyhow::Result<Self> {
         Self::start(Kind::Nats, Some(&lock.nats()))
     }
 
-    /// The same Redis, for [`USER`] with [`PASSWORD`] alone, and only inside TLS.
+    /// The same Redis, for [`USER`](crate::USER) with [`PASSWORD`](crate::PASSWORD) alone, and only
+    /// inside TLS.
     pub fn locked_redis(lock: &Lock) -> anyhow::Result<Self> {
         Self::start(Kind::Redis, Some(&lock.redis()))
     }
