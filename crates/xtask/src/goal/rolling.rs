@@ -31,7 +31,8 @@ async fn roll(agents: usize, smoke: bool) -> anyhow::Result<Figure> {
     let urls: Vec<String> = new.iter().map(herd::url).collect::<Result<_, _>>()?;
     for (number, agent) in fleet.iter().enumerate() {
         let mut to = urls.clone();
-        to.rotate_left(number % 3);
+        // Evenly from each old gateway to each new one, as a load balancer would.
+        to.rotate_left(number / 3 % 3);
         agent.fall_back_to(&to)?;
     }
     let asked = full_state_requests(&fleet);
