@@ -142,7 +142,7 @@ impl Engine {
         results: &mut [Option<Result<Done, Error>>],
         announcement: &mut Announcement,
     ) -> Result<(), Error> {
-        let now = self.clock.now();
+        let (now, generations) = (self.clock.now(), self.records.generations());
         let mut agents = self.load(jobs, open, now).await?;
         self.drop_late(jobs, &mut agents, results);
         let newest = agents.values().map(|agent| agent.loaded.record.offered.decision).max();
@@ -173,7 +173,8 @@ impl Engine {
             writes.push(Write { key, expected, version, value, events });
             written.push(stepped);
         }
-        if writes.is_empty() {
+        // What was read before a loss that was noticed meanwhile is nothing to build upon.
+        if writes.is_empty() || self.records.generations() != generations {
             return Ok(());
         }
         metrics::counter!("muster_fleet_commits_total").increment(1);

@@ -17,6 +17,9 @@ pub struct AgentRecord {
     pub epoch: u64,
     /// The session that holds its connection now.
     pub owner: Option<Owner>,
+    /// The session that the agent was taken from because its gateway was silent. It may only have
+    /// slept: then it is the owner again.
+    pub reaped: Option<SessionId>,
     /// Gateway of the last owner: its presence may hold a newer sequence number.
     pub last_gateway: Option<GatewayId>,
     /// The last report of this epoch that was taken, by the gateway's count.
@@ -148,6 +151,7 @@ impl AgentRecord {
             instance_uid,
             epoch: 0,
             owner: None,
+            reaped: None,
             last_gateway: None,
             n: 0,
             sequence_num: None,

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dice::Dice;
+use crate::limits::LATE_MS;
 use crate::log::Log;
 use crate::process::Process;
 use crate::weather::Weather;
@@ -26,8 +27,6 @@ const READER_CAPACITY: usize = 256;
 const AWAY_MS: (u64, u64) = (50, 1_500);
 /// How long a reader of the log holds out without its bus.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
-/// A very late message, in milliseconds.
-const LATE_MS: (u64, u64) = (1_000, 30_000);
 
 /// What all processes' lines lead to.
 #[derive(Debug)]

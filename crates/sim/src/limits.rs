@@ -21,6 +21,8 @@ pub(crate) const FAULT_PAUSE_MS: (u64, u64) = (300, 5_000);
 pub(crate) const WIRE_BYTES: usize = 64 << 10;
 /// How long an agent waits between attempts to connect, in milliseconds.
 pub(crate) const RECONNECT_MS: (u64, u64) = (200, 2_500);
+/// How late a very late message of the bus is, in milliseconds.
+pub(crate) const LATE_MS: (u64, u64) = (1_000, 30_000);
 /// What an agent says when nothing happens, in milliseconds.
 pub(crate) const HEARTBEAT_MS: (u64, u64) = (2_000, 9_000);
 /// Connections waiting to be accepted.

@@ -25,7 +25,8 @@ use crate::world::World;
 
 /// A call of a control's services.
 pub(crate) enum Call {
-    Order(Wish, oneshot::Sender<Result<(), Status>>),
+    /// Answered with how long it took, from when somebody was there to take it.
+    Order(Wish, oneshot::Sender<(Result<(), Status>, Duration)>),
     List(oneshot::Sender<Result<Vec<Agent>, Status>>),
 }
 
@@ -44,7 +45,11 @@ where
         world.tasks.spawn(async move {
             // Who asked may have given up.
             match call {
-                Call::Order(wish, answer) => drop(answer.send(obey(&api, wish).await)),
+                Call::Order(wish, answer) => {
+                    let since = Instant::now();
+                    let done = obey(&api, wish).await;
+                    drop(answer.send((done, since.elapsed())));
+                }
                 Call::List(answer) => {
                     let list = api.list_agents(Request::new(ListAgentsRequest::default())).await;
                     drop(answer.send(list.map(|list| list.into_inner().agents)));
@@ -154,22 +159,23 @@ impl Operator {
             sleep(Duration::from_millis(500)).await;
             return Some(false);
         };
-        let since = Instant::now();
         let (answer, answered) = oneshot::channel();
         // One that is gone does not answer.
         let _ = control.try_send(Call::Order(wish.clone(), answer));
-        let done = match timeout(PATIENCE, answered).await {
-            Ok(Ok(Ok(()))) => Some(true),
-            Ok(Ok(Err(status))) => match status.code() {
+        let answered = timeout(PATIENCE, answered).await.ok().and_then(Result::ok);
+        let took = answered.as_ref().map_or(PATIENCE, |(_, took)| *took);
+        let done = match answered {
+            Some((Ok(()), _)) => Some(true),
+            Some((Err(status), _)) => match status.code() {
                 Code::InvalidArgument
                 | Code::NotFound
                 | Code::FailedPrecondition
                 | Code::AlreadyExists => Some(false),
                 _ => None,
             },
-            Ok(Err(_)) | Err(_) => None,
+            None => None,
         };
-        let took_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let at = self.world.now_ms();
         self.world.note(format_args!("order {wish:?} {done:?}"));
         self.world.history().orders.push(Order { at, took_ms, wish, done });

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opamp::InstanceUid;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::SimAgent;
 use crate::chaos::Chaos;
 use crate::cluster::{Cluster, Part};
 use crate::invariants::{self, Evidence, Violation};
-use crate::limits::{HEAL_LOOK, HEAL_MAX, QUIET, SETTLE};
+use crate::limits::{HEAL_LOOK, HEAL_MAX, LATE_MS, QUIET, SETTLE};
 use crate::operators::Operator;
 use crate::variants::Variant;
 use crate::weather::Weather;
@@ -106,7 +106,8 @@ async fn heal(
     cluster: &Arc<Cluster>,
     operating: tokio_util::task::AbortOnDropHandle<()>,
 ) -> Vec<Violation> {
-    let limit = Instant::now() + HEAL_MAX;
+    let calm = Instant::now();
+    let limit = calm + HEAL_MAX;
     loop {
         sleep(HEAL_LOOK).await;
         let evidence = Evidence::gather(world, cluster).await;
@@ -124,6 +125,8 @@ async fn heal(
             return unsettled;
         }
     }
+    // What the weather made late has to arrive, and what follows from it.
+    sleep_until(calm + Duration::from_millis(LATE_MS.1)).await;
     // Everybody speaks once more: a gap that nobody has seen yet is news, not silence.
     sleep(SETTLE).await;
     let before = invariants::Costs::of(&world.history());

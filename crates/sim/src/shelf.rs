@@ -87,7 +87,12 @@ impl Store for Shelf {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Error> {
+        let known = self.inner.generations();
         self.reach().await?;
+        // What the others have noticed meanwhile, a client of another process has not.
+        if self.inner.generations() != known {
+            return self.back(vec![Outcome::Conflict; writes.len()]).await;
+        }
         let outcomes = self.inner.commit(writes.clone()).await?;
         for (write, outcome) in writes.iter().zip(&outcomes) {
             let (name, key) = (&self.process.name, &write.key);

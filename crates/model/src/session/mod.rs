@@ -16,6 +16,8 @@ mod lost;
 mod merge;
 mod offer;
 mod ownership;
+#[cfg(test)]
+mod rare;
 mod sequence;
 #[cfg(test)]
 mod tests;
@@ -235,7 +237,7 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             })
         }
         Input::Report { owner, epoch, n, answered, message } => {
-            ownership::report(record, owner, *epoch, *n, |record| {
+            ownership::report(record, owner, (*epoch, *n), context, |record| {
                 told(record, message, *answered, *epoch, context)
             })
         }
@@ -369,11 +371,24 @@ fn told(
     // A complete report after a break is all there is: what it leaves out did not survive.
     let follows = answered.is_some() && !sequence.gap && !record.full_state.wanted;
     let afresh = sequence.complete && !follows;
-    components::renew(record, message);
-    merge::merge(record, message, afresh);
+    // A poll may arrive after a later one. What it says is old news then, and all of it is asked
+    // for; unless asking has stopped, since the agent's numbers mean nothing.
+    let late = epoch == 0 && sequence.is_behind(message) && !record.full_state.ignores_sequence;
+    let mut flags = 0;
+    if late {
+        flags = sequence::ask(record, message, sequence);
+    }
+    if flags == 0 {
+        components::renew(record, message);
+        merge::merge(record, message, afresh);
+    }
     record.sequence_num = Some(message.sequence_num);
-    let flags = sequence::ask(record, message, sequence) | components::ask(record, message);
+    if !late {
+        flags = sequence::ask(record, message, sequence);
+    }
+    flags |= components::ask(record, message);
     offer::note_failure(record);
+    offer::note_word(record, message);
     offer::assess(record, context.intent);
     let offer = offer::reply(record, message, epoch, context);
     Reply { flags, offer, ..reply }

@@ -48,6 +48,13 @@ pub(super) fn note_failure(record: &mut AgentRecord) {
     }
 }
 
+/// An agent whose word is about another config than the one that went out last has not got that, or
+/// has got something since that was not noted: should it be offered that again, it is told.
+pub(super) fn note_word(record: &mut AgentRecord, message: &AgentToServer) {
+    let Some(status) = &message.remote_config_status else { return };
+    record.delivered.take_if(|delivered| status.last_remote_config_hash != delivered.hash.0);
+}
+
 /// What the reply to this message offers, noted as delivered.
 pub(super) fn reply(
     record: &mut AgentRecord,

@@ -25,7 +25,7 @@ pub(super) fn claim(
     }
     if record.owner.as_ref() == Some(owner) {
         // The same claim again. Once the session has gone on, nobody waits for it any more.
-        return if record.n == 1 { Outcome::Reply(again(record)) } else { Outcome::Silence };
+        return if record.n == 1 { again(record, context) } else { Outcome::Silence };
     }
     // A holder of an epoch that the newcomer's gateway has left behind is out of date.
     if let Some(holder) = record.owner.as_ref().filter(|_| record.epoch >= floor) {
@@ -67,29 +67,35 @@ fn duplicate(record: &mut AgentRecord, context: &Context<'_>) -> Outcome {
 pub(super) fn report(
     record: &mut AgentRecord,
     owner: &Owner,
-    epoch: u64,
-    n: u64,
+    (epoch, n): (u64, u64),
+    context: &Context<'_>,
     tell: impl FnOnce(&mut AgentRecord) -> Reply,
 ) -> Outcome {
-    if epoch != record.epoch || is_anothers(record, owner) {
+    let anothers = record.owner.as_ref().is_some_and(|holder| holder != owner);
+    if epoch != record.epoch || anothers {
         return Outcome::Stale;
     }
     if n <= record.n {
-        return if n == record.n { Outcome::Reply(again(record)) } else { Outcome::Silence };
+        return if n == record.n { again(record, context) } else { Outcome::Silence };
     }
-    if record.recent_sessions.contains(&owner.session) {
+    if !may_hold(record, owner) {
         return Outcome::Stale;
     }
     record.n = n;
     record.polls = false;
     record.owner = Some(owner.clone());
+    record.reaped = None;
     Outcome::Reply(tell(record))
 }
 
-/// Whether another session holds the agent in this very epoch: after records were lost, epochs
-/// that were given out before may be given out again.
-fn is_anothers(record: &AgentRecord, owner: &Owner) -> bool {
-    record.owner.as_ref().is_some_and(|holder| holder != owner)
+/// Whether a session is the one that holds the agent, or was when its gateway was taken for dead. Its
+/// epoch alone does not say so: after records were lost, one that was given out may be given out
+/// again.
+fn may_hold(record: &AgentRecord, owner: &Owner) -> bool {
+    match &record.owner {
+        Some(holder) => holder == owner,
+        None => record.reaped == Some(owner.session),
+    }
 }
 
 /// A session that holds `epoch` is still there. If the agent was taken from it for being silent,
@@ -101,13 +107,13 @@ pub(super) fn resume(
     answered: Option<u64>,
     tell: impl FnOnce(&mut AgentRecord) -> Reply,
 ) -> Outcome {
-    let superseded = record.recent_sessions.contains(&owner.session);
-    if epoch != record.epoch || superseded || is_anothers(record, owner) {
+    if epoch != record.epoch || !may_hold(record, owner) {
         return Outcome::Stale;
     }
     // Presence tells the number of one that was never let go: most need no write.
     if record.owner.as_ref() != Some(owner) {
         record.owner = Some(owner.clone());
+        record.reaped = None;
         record.sequence_num = record.sequence_num.max(answered);
     }
     Outcome::Reply(tell(record))
@@ -117,29 +123,31 @@ pub(super) fn resume(
 pub(super) fn reap(record: &mut AgentRecord, gateway: &GatewayId, epoch: u64) {
     let is_its = record.owner.as_ref().is_some_and(|owner| owner.gateway == *gateway);
     if is_its && epoch == record.epoch {
-        record.owner = None;
+        record.reaped = record.owner.take().map(|owner| owner.session);
     }
 }
 
-/// The reply to the report that was taken last, which comes again: the record says what it was.
-fn again(record: &AgentRecord) -> Reply {
-    let asked = if record.full_state.wanted {
-        ServerToAgentFlags::ReportFullState
-    } else {
-        ServerToAgentFlags::Unspecified
-    };
-    let offer = offer::acceptable(record).filter(|offered| {
-        record.delivered.as_ref().is_some_and(|delivered| {
-            delivered.hash == offered.hash
-                && (delivered.epoch, delivered.n) == (record.epoch, record.n)
-        })
-    });
-    Reply {
-        epoch: record.epoch,
-        flags: asked as u64 | components::again(record),
-        offer: offer.cloned(),
-        new_instance_uid: None,
+/// The reply to the report that was taken last, which comes again: the record says what it was. An
+/// offer that cannot be in it this time has not gone out.
+fn again(record: &mut AgentRecord, context: &Context<'_>) -> Outcome {
+    let asked = u64::from(record.full_state.wanted) * ServerToAgentFlags::ReportFullState as u64;
+    let carried = record
+        .delivered
+        .as_ref()
+        .filter(|delivered| (delivered.epoch, delivered.n) == (record.epoch, record.n));
+    let offered = offer::acceptable(record);
+    let offer =
+        offered.filter(|offered| carried.is_some_and(|it| it.hash == offered.hash)).cloned();
+    let lets_out = context.intent.is_some_and(|intent| intent.assignments.lets_out(record));
+    if carried.is_some() && (offer.is_none() || !lets_out) {
+        record.delivered = None;
     }
+    Outcome::Reply(Reply {
+        epoch: record.epoch,
+        flags: asked | components::again(record),
+        offer: offer.filter(|_| lets_out),
+        new_instance_uid: None,
+    })
 }
 
 /// A session ended. A late close of a superseded session changes nothing.
@@ -153,10 +161,11 @@ pub(super) fn close(record: &mut AgentRecord, owner: &Owner, epoch: u64, answere
 
 /// Nobody owns the agent any more; what its last session still sends is late.
 pub(super) fn release(record: &mut AgentRecord) {
-    let Some(owner) = record.owner.take() else {
+    let reaped = record.reaped.take();
+    let Some(session) = record.owner.take().map(|owner| owner.session).or(reaped) else {
         return;
     };
-    record.recent_sessions.push(owner.session);
+    record.recent_sessions.push(session);
     let excess = record.recent_sessions.len().saturating_sub(RECENT_SESSIONS_MAX);
     record.recent_sessions.drain(..excess);
 }

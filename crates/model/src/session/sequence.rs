@@ -22,6 +22,14 @@ pub(super) struct Sequence {
     pub(super) complete: bool,
 }
 
+impl Sequence {
+    /// Something newer may have been heard already, unless this is how a new life begins.
+    pub(super) fn is_behind(self, message: &AgentToServer) -> bool {
+        let begins = self.complete && message.sequence_num <= 1;
+        self.gap && !self.moves && !begins
+    }
+}
+
 /// Compares a message with the last number answered.
 pub(super) fn judge(
     record: &AgentRecord,

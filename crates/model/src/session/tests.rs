@@ -76,8 +76,8 @@ fn status(seq: u64, hash: u8, status: RemoteConfigStatuses) -> AgentToServer {
 /// An agent, its session, and the assignments it lives under.
 pub(super) struct Agent {
     pub(super) record: AgentRecord,
-    assignments: Assignments,
-    decision: u64,
+    pub(super) assignments: Assignments,
+    pub(super) decision: u64,
     n: u64,
     pub(super) generation: u64,
 }
@@ -123,7 +123,7 @@ impl Agent {
         reply(self.step(&Input::Report { owner, epoch, n, answered, message }).0)
     }
 
-    fn poll(&mut self, message: &AgentToServer) -> Reply {
+    pub(super) fn poll(&mut self, message: &AgentToServer) -> Reply {
         let answered = self.record.sequence_num;
         reply(self.step(&Input::Poll { answered, remote_address: "", token_name: "", message }).0)
     }

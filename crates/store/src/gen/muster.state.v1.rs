@@ -60,6 +60,9 @@ pub struct AgentRecord {
     /// Generation of the store at the agent's last word; 0 in records older than this field.
     #[prost(uint64, tag = "23")]
     pub generation: u64,
+    /// The session that the agent was taken from because its gateway was silent. It alone may go on.
+    #[prost(bytes = "vec", tag = "24")]
+    pub reaped_session_id: ::prost::alloc::vec::Vec<u8>,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {

@@ -12,7 +12,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 23;
+const FIELDS: u32 = 24;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -75,6 +75,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         labels: record.labels,
         labels_version: record.labels_version,
         generation: record.generation,
+        reaped_session_id: record.reaped.map_or(Vec::new(), |session| session.0.to_vec()),
         first_seen_unix_ms: record.first_seen.0,
         last_seen_unix_ms: record.last_seen.0,
     }
@@ -136,9 +137,14 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         labels: message.labels,
         labels_version: message.labels_version,
         generation: message.generation,
+        reaped: reaped(&message.reaped_session_id)?,
         first_seen: Timestamp(message.first_seen_unix_ms),
         last_seen: Timestamp(message.last_seen_unix_ms),
     })
+}
+
+fn reaped(bytes: &[u8]) -> Result<Option<SessionId>, String> {
+    (!bytes.is_empty()).then(|| session(bytes)).transpose()
 }
 
 fn owner(message: &wire::Owner) -> Result<Owner, String> {
@@ -274,6 +280,7 @@ mod tests {
                 labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
                 labels_version: epoch,
                 generation: seen.1,
+                reaped: sequence_num.map(|_| SessionId([9; 16])),
                 first_seen: Timestamp(seen.0),
                 last_seen: Timestamp(seen.1),
             }

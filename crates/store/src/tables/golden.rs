@@ -44,7 +44,7 @@ fn table<T: PartialEq + std::fmt::Debug>(
 fn golden_values_are_read_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
     let agent = |bytes: &Bytes| agents::decode(&Key::agent(&UID), bytes);
-    table(&mut files, ("agent", 3), record, agents::encode, agent);
+    table(&mut files, ("agent", 4), record, agents::encode, agent);
     let new = |_| AgentRecord::new(UID, Timestamp(1_700_000_000_000));
     table(&mut files, ("agent-new", 1), new, agents::encode, agent);
     table(&mut files, ("config", 2), config, configs::encode, |bytes| {
@@ -104,7 +104,8 @@ fn golden_shards_stay() {
     assert_eq!(Key::labels(&UID).shard(), 53);
 }
 
-/// Version 2 knows the version of the labels, and tokens; version 3 the store's generation.
+/// Version 2 knows the version of the labels, and tokens; version 3 the store's generation, version 4 the
+/// session that was reaped.
 fn record(version: u32) -> AgentRecord {
     AgentRecord {
         instance_uid: UID,
@@ -137,6 +138,7 @@ fn record(version: u32) -> AgentRecord {
         labels: [("env".to_owned(), "prod".to_owned())].into(),
         labels_version: if version < 2 { 0 } else { 6 },
         generation: if version < 3 { 0 } else { 1_700_000_000_004 },
+        reaped: (version > 3).then_some(SessionId([3; 16])),
         first_seen: Timestamp(1_700_000_000_000),
         last_seen: Timestamp(1_700_000_000_003),
     }
