@@ -2,6 +2,7 @@
 //! so both use this.
 
 use bytes::Bytes;
+use model::custom::Received;
 use model::summary::{AgentSummary, ConfigSummary, HealthSummary};
 use model::{ConfigHash, Event, GatewayId, RevisionRef, Timestamp};
 use opamp::InstanceUid;
@@ -26,6 +27,8 @@ pub struct Told {
     pub events: Vec<Event>,
     /// The agent from then on; `None` if it was deleted.
     pub summary: Option<AgentSummary>,
+    /// A custom message of the agent's.
+    pub message: Option<Received>,
 }
 
 /// Encodes what one commit did; without a summary it deleted the agent.
@@ -35,6 +38,7 @@ pub fn encode(
     at: Timestamp,
     events: &[Event],
     summary: Option<&AgentSummary>,
+    message: Option<&Received>,
 ) -> Bytes {
     let event = AgentEvent {
         format: FORMAT,
@@ -43,6 +47,12 @@ pub fn encode(
         at_unix_ms: at.0,
         kinds: events.iter().map(|event| kind(*event).into()).collect(),
         summary: summary.map(to_wire),
+        custom_message: message.map(|message| v1::agent_event::CustomMessage {
+            capability: message.capability.clone(),
+            r#type: message.kind.clone(),
+            data: message.data.clone().into(),
+            size: message.size,
+        }),
     };
     event.encode_to_vec().into()
 }
@@ -58,11 +68,17 @@ pub fn decode(event: AgentEvent) -> Option<Told> {
         at: Timestamp(event.at_unix_ms),
         events: event.kinds().filter_map(known).collect(),
         summary: event.summary.map(from_wire),
+        message: event.custom_message.map(|message| Received {
+            capability: message.capability,
+            kind: message.r#type,
+            data: message.data.to_vec(),
+            size: message.size,
+        }),
     })
 }
 
 /// Every event and its kind on the wire.
-pub(crate) const KINDS: [(Event, Kind); 18] = [
+pub(crate) const KINDS: [(Event, Kind); 19] = [
     (Event::Appeared, Kind::Appeared),
     (Event::Connected, Kind::Connected),
     (Event::Disconnected, Kind::Disconnected),
@@ -80,6 +96,7 @@ pub(crate) const KINDS: [(Event, Kind); 18] = [
     (Event::FullStateRequested, Kind::FullStateRequested),
     (Event::DuplicateDetected, Kind::DuplicateDetected),
     (Event::LabelsChanged, Kind::LabelsChanged),
+    (Event::CustomMessageReceived, Kind::CustomMessageReceived),
     (Event::Forgotten, Kind::Forgotten),
 ];
 
@@ -122,6 +139,7 @@ fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
         first_seen_unix_ms: summary.first_seen.0,
         last_seen_unix_ms: summary.last_seen.0,
         remote_address: summary.remote_address.clone(),
+        custom_capabilities: summary.custom_capabilities.clone(),
     }
 }
 
@@ -133,6 +151,7 @@ fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
         epoch: summary.epoch,
         polls: summary.polls,
         remote_address: summary.remote_address,
+        custom_capabilities: summary.custom_capabilities,
         capabilities: summary.capabilities,
         identifying_attributes: summary.identifying_attributes,
         non_identifying_attributes: summary.non_identifying_attributes,
@@ -163,7 +182,9 @@ fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
 
 #[cfg(test)]
 mod tests {
-    use opamp::v1::{AgentDescription, AnyValue, ComponentHealth, KeyValue, any_value::Value};
+    use opamp::v1::{
+        AgentDescription, AnyValue, ComponentHealth, CustomCapabilities, KeyValue, any_value::Value,
+    };
 
     use super::*;
     use model::AgentRecord;
@@ -187,6 +208,8 @@ mod tests {
         record.offered = Offered { config, decision: 11 };
         record.failed.push(hash);
         record.labels.insert("env".to_owned(), "prod".to_owned());
+        let capabilities = vec!["io.muster.echo".to_owned()];
+        record.reported.custom_capabilities = Some(CustomCapabilities { capabilities });
         record
     }
 
@@ -195,11 +218,14 @@ mod tests {
         let record = record();
         let summary = AgentSummary::from(&record);
         let events: Vec<Event> = KINDS.iter().map(|(event, _)| *event).collect();
-        let bytes = encode(&record.instance_uid, 5, Timestamp(8), &events, Some(&summary));
+        let (capability, kind) = ("io.muster.echo".to_owned(), "ping".to_owned());
+        let said = Received { capability, kind, data: vec![1, 2], size: 9 };
+        let (uid, at) = (&record.instance_uid, Timestamp(8));
+        let bytes = encode(uid, 5, at, &events, Some(&summary), Some(&said));
         let told = decode(AgentEvent::decode(bytes).unwrap()).unwrap();
         let instance_uid = record.instance_uid;
-        let (version, at, summary) = (5, Timestamp(8), Some(summary));
-        assert_eq!(told, Told { instance_uid, version, at, events, summary });
+        let (version, summary, message) = (5, Some(summary), Some(said));
+        assert_eq!(told, Told { instance_uid, version, at, events, summary, message });
     }
 
     #[test]

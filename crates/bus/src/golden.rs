@@ -2,6 +2,7 @@
 //! event log keeps what an older one appended.
 
 use bytes::Bytes;
+use model::custom::Received;
 use model::record::{Offered, Owner};
 use model::{
     AgentRecord, AgentSummary, ConfigHash, Event, GatewayId, RevisionRef, SessionId, Timestamp,
@@ -212,16 +213,27 @@ fn told_to_all(files: &mut Golden) {
 fn events(files: &mut Golden) {
     let summary = AgentSummary::from(&record());
     let kinds: Vec<Event> = event::KINDS.iter().map(|(event, _)| *event).collect();
+    let capability = "org.example.profile".to_owned();
+    let said = Received { capability, kind: "started".to_owned(), data: vec![1, 2, 3], size: 3 };
     let at = Timestamp(1_700_000_000_003);
     let uid = record().instance_uid;
-    let today = event::encode(&uid, 5, at, &kinds, Some(&summary));
-    let told = Told { instance_uid: uid, version: 5, at, events: kinds, summary: Some(summary) };
-    for (_, bytes) in files.versions("event", 1, &today) {
+    let today = event::encode(&uid, 5, at, &kinds, Some(&summary), Some(&said));
+    let (summary, message) = (Some(summary), Some(said));
+    let told = Told { instance_uid: uid, version: 5, at, events: kinds, summary, message };
+    // Version 2 knows custom messages and capabilities.
+    for (version, bytes) in files.versions("event", 2, &today) {
         let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
+        let mut told = told.clone();
+        if version < 2 {
+            told.events.retain(|event| *event != Event::CustomMessageReceived);
+            told.summary.as_mut().unwrap().custom_capabilities.clear();
+            told.message = None;
+        }
         assert_eq!(read, told);
     }
-    let today = event::encode(&uid, 6, at, &[Event::Forgotten], None);
-    let gone = Told { version: 6, events: vec![Event::Forgotten], summary: None, ..told };
+    let today = event::encode(&uid, 6, at, &[Event::Forgotten], None, None);
+    let gone =
+        Told { version: 6, events: vec![Event::Forgotten], summary: None, message: None, ..told };
     for (_, bytes) in files.versions("event-forgotten", 1, &today) {
         let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
         assert_eq!(read, gone);
@@ -256,6 +268,8 @@ fn record() -> AgentRecord {
     record.failed.push(hash);
     record.labels.insert("env".to_owned(), "prod".to_owned());
     record.remote_address = "192.0.2.7:40000".to_owned();
+    let capabilities = vec!["org.example.profile".to_owned()];
+    record.reported.custom_capabilities = Some(opamp::v1::CustomCapabilities { capabilities });
     record.last_seen = Timestamp(1_700_000_000_002);
     record
 }

@@ -41,17 +41,19 @@ fn golden_messages_are_understood_for_ever() {
 }
 
 fn agents(files: &mut Golden) {
-    hold(files, ("agent", 1), |_| agent());
-    hold(files, ("list-agents-request", 1), |_| ListAgentsRequest {
+    // Version 2 knows custom capabilities.
+    hold(files, ("agent", 2), agent);
+    hold(files, ("list-agents-request", 2), |version| ListAgentsRequest {
         selector: "env=prod".to_owned(),
         page_size: 50,
         page_token: "0011223344556677.x".to_owned(),
         order_by: "last_seen_time desc".to_owned(),
         status: ConnectionStatus::Connected.into(),
         config_status: ConfigStatus::Failed.into(),
+        custom_capability: if version < 2 { String::new() } else { "org.example.p".to_owned() },
     });
     hold(files, ("list-agents-response", 1), |_| ListAgentsResponse {
-        agents: vec![agent()],
+        agents: vec![agent(1)],
         next_page_token: "0011223344556677.y".to_owned(),
         total_size: 300,
     });
@@ -79,9 +81,27 @@ fn watches(files: &mut Golden) {
     });
     hold(files, ("watch-agents-response", 1), |_| WatchAgentsResponse {
         change: Change::Modified.into(),
-        agent: Some(agent()),
+        agent: Some(agent(1)),
         events: (Event::Appeared as i32..=Event::LabelsChanged as i32).collect(),
         event_time: Some(time(4)),
+        position: "1.2.4".to_owned(),
+    });
+    hold(files, ("watch-custom-messages-request", 1), |_| WatchCustomMessagesRequest {
+        selector: "env=prod".to_owned(),
+        capability: "org.example.profile".to_owned(),
+        r#type: "start".to_owned(),
+        position: "1.2.3".to_owned(),
+    });
+    hold(files, ("watch-custom-messages-response", 1), |_| WatchCustomMessagesResponse {
+        message: Some(ReceivedCustomMessage {
+            agent: format!("agents/{UID}"),
+            capability: "org.example.profile".to_owned(),
+            r#type: "started".to_owned(),
+            data: vec![1, 2, 3],
+            size_bytes: 3,
+            receive_time: Some(time(4)),
+            version: 12,
+        }),
         position: "1.2.4".to_owned(),
     });
 }
@@ -174,7 +194,7 @@ fn fleet(files: &mut Golden) {
 /// Texts that clients keep and bring back, maybe to another version.
 fn handed_out(files: &mut Golden) {
     let selector = Selector::parse("env=prod").unwrap();
-    let place = Place::new(u64::MAX, &selector, bus::Position(77));
+    let place = Place::new(u64::MAX, selector.as_str(), bus::Position(77));
     for (_, text) in files.versions("position", 1, place.text().as_bytes()) {
         assert_eq!(Place::parse(std::str::from_utf8(&text).unwrap()), Ok(place));
     }
@@ -185,7 +205,7 @@ fn handed_out(files: &mut Golden) {
     }
 }
 
-fn agent() -> Agent {
+fn agent(version: u32) -> Agent {
     let pair = |key: &str, value| opamp_v1::KeyValue {
         key: key.to_owned(),
         value: Some(opamp_v1::AnyValue { value: Some(value) }),
@@ -224,6 +244,10 @@ fn agent() -> Agent {
             sequence_num: Some(0),
             token_name: "collectors".to_owned(),
         }),
+        custom_capabilities: match version {
+            1 => Vec::new(),
+            _ => vec!["org.example.profile".to_owned()],
+        },
     }
 }
 

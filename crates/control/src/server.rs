@@ -31,6 +31,7 @@ use crate::reconcile::{Decided, Reconciler};
 use crate::v1::agents_server::{Agents, AgentsServer};
 use crate::v1::assignments_server::{Assignments, AssignmentsServer};
 use crate::v1::configs_server::{Configs, ConfigsServer};
+use crate::v1::custom_messages_server::CustomMessagesServer;
 use crate::v1::fleet_server::{Fleet, FleetServer};
 use crate::view::{Feed, View};
 use crate::watch::Watches;
@@ -245,6 +246,7 @@ impl Control {
         let configs = ConfigsServer::new(api.clone())
             .max_decoding_message_size(message_max)
             .max_encoding_message_size(message_max);
+        let said = CustomMessagesServer::new(api.clone());
         // Whether it serves is everybody's to know; all else is for operators.
         let door = Doorkeeper(self.door.clone());
         let v1 = reflection().build_v1().map_err(broken)?;
@@ -259,6 +261,7 @@ impl Control {
             .add_service(InterceptedService::new(v1alpha, door.clone()))
             .add_service(InterceptedService::new(AgentsServer::new(api.clone()), door.clone()))
             .add_service(InterceptedService::new(FleetServer::new(api.clone()), door.clone()))
+            .add_service(InterceptedService::new(said, door.clone()))
             .add_service(InterceptedService::new(configs, door.clone()))
             .add_service(InterceptedService::new(AssignmentsServer::new(api), door)))
     }
@@ -266,8 +269,13 @@ impl Control {
 
 /// Says that the services serve once the fleet is in memory, until they stop.
 async fn report_health(reporter: HealthReporter, view: Arc<View>, stop: CancellationToken) {
-    let services =
-        ["", AgentsServer::<Api>::NAME, ConfigsServer::<Api>::NAME, AssignmentsServer::<Api>::NAME];
+    let services = [
+        "",
+        AgentsServer::<Api>::NAME,
+        ConfigsServer::<Api>::NAME,
+        AssignmentsServer::<Api>::NAME,
+        CustomMessagesServer::<Api>::NAME,
+    ];
     // It answers from the start: it is asked when something is amiss.
     reporter.set_service_status(FleetServer::<Api>::NAME, ServingStatus::Serving).await;
     let say = async |status: ServingStatus| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bus::Client;
 use bytes::Bytes;
+use model::custom::Received;
 use model::record::Owner;
 use model::seams::new_uid;
 use model::session::{self, Context, Input, Outcome, Reply, Rival, step};
@@ -88,6 +89,8 @@ pub(crate) struct Engine {
 struct Agent {
     loaded: Loaded,
     jobs: Vec<usize>,
+    /// Why it must not be written: its outbox is full, and the log does not take it.
+    full: Option<Error>,
 }
 
 /// A record as it was read.
@@ -108,6 +111,9 @@ struct Loaded {
 struct Stepped {
     record: AgentRecord,
     events: Vec<Event>,
+    /// A custom message that was taken. An event has room for one: who brings another comes with
+    /// the next round.
+    message: Option<Received>,
     done: Vec<(usize, Done)>,
 }
 
@@ -144,6 +150,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let (now, generations) = (self.clock.now(), self.records.generations());
         let mut agents = self.load(jobs, open, now).await?;
+        drop_full(&mut agents, results);
         self.drop_late(jobs, &mut agents, results);
         let newest = agents.values().map(|agent| agent.loaded.record.offered.decision).max();
         // Somebody decided on a newer intent than is known here. If it cannot be read now, the
@@ -167,7 +174,9 @@ impl Engine {
                 version => version.next(),
             };
             let summary = AgentSummary::from(&stepped.record);
-            let events = bus::event::encode(uid, version.0, now, &stepped.events, Some(&summary));
+            let said = stepped.message.as_ref();
+            let events =
+                bus::event::encode(uid, version.0, now, &stepped.events, Some(&summary), said);
             let events = outbox::append(&agent.loaded.pending, version, &events);
             let value = tables::agents::encode(&stepped.record, &agent.loaded.unknown);
             writes.push(Write { key, expected, version, value, events });
@@ -182,6 +191,7 @@ impl Engine {
         for ((outcome, write), stepped) in outcomes.into_iter().zip(writes).zip(written) {
             match outcome {
                 Written::Written(version) => {
+                    count(stepped.message.as_ref());
                     announcement.add(write.key, version, write.events);
                     finish(stepped, results);
                 }
@@ -207,6 +217,7 @@ impl Engine {
         let keys: Vec<Key> = by_agent.keys().map(Key::agent).collect();
         let (all, stored) = (jobs, self.records.get(&keys).await?);
         let (mut left_behind, mut lost) = (Announcement::default(), Vec::new());
+        let mut full = Vec::new();
         let mut agents = BTreeMap::new();
         for (((uid, jobs), key), stored) in by_agent.into_iter().zip(keys).zip(stored) {
             let loaded = match stored {
@@ -220,6 +231,7 @@ impl Engine {
                         let mut pending = stored.events;
                         if pending.len() > OUTBOX_BYTES_MAX {
                             left_behind.add(key, stored.version, std::mem::take(&mut pending));
+                            full.push(uid);
                         }
                         Loaded { pending, ..Loaded::from(decoded, stored.version) }
                     }
@@ -233,11 +245,15 @@ impl Engine {
                     }
                 },
             };
-            agents.insert(uid, Agent { loaded, jobs });
+            agents.insert(uid, Agent { loaded, jobs, full: None });
         }
         // Usually the log has them and the store will hear of it; when it has been away for long,
         // it must take them before the outbox grows further.
-        left_behind.publish(&self.bus).await?;
+        if let Err(error) = left_behind.publish(&self.bus).await {
+            for uid in full {
+                agents.entry(uid).and_modify(|agent| agent.full = Some(error.clone()));
+            }
+        }
         self.tell_lost(&lost).await;
         self.load_presence(jobs, &mut agents).await?;
         self.load_labels(&mut agents).await;
@@ -332,9 +348,12 @@ impl Engine {
         known: Option<&Known>,
     ) -> Stepped {
         let mut record = agent.loaded.record.clone();
-        let (mut events, mut done) = (Vec::new(), Vec::new());
+        let (mut events, mut done, mut message) = (Vec::new(), Vec::new(), None);
         let mut answered = agent.loaded.answered;
         for index in &agent.jobs {
+            if message.is_some() && jobs[*index].what.says_something() {
+                break;
+            }
             let input = jobs[*index].what.input(answered);
             let mut context = Context {
                 now,
@@ -358,6 +377,7 @@ impl Engine {
             let superseded = superseded.map(|owner| owner.gateway.clone());
             record = result.record;
             events.extend(result.events);
+            message = message.or(result.message);
             // Presence was about the number before this job.
             answered = None;
             let (outcome, record) = (result.outcome, Arc::new(record.clone()));
@@ -365,7 +385,7 @@ impl Engine {
         }
         events.sort_unstable();
         events.dedup();
-        Stepped { record, events, done }
+        Stepped { record, events, message, done }
     }
 
     /// Notes polls where the next poll, at any worker, finds them, and tells the views.
@@ -376,6 +396,28 @@ impl Engine {
         self.records.put_presence(POLLS, seen).await?;
         presence::publish_polls(&self.bus, seen, self.clock.now()).await;
         Ok(())
+    }
+}
+
+/// Gives up on agents whose outboxes are full: others of the batch go on.
+fn drop_full(
+    agents: &mut BTreeMap<InstanceUid, Agent>,
+    results: &mut [Option<Result<Done, Error>>],
+) {
+    for agent in agents.values_mut() {
+        if let Some(error) = &agent.full {
+            for index in agent.jobs.drain(..) {
+                results[index] = Some(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Counts a custom message that is stored.
+fn count(message: Option<&Received>) {
+    if let Some(message) = message {
+        let kept = if message.is_whole() { "whole" } else { "size" };
+        metrics::counter!("muster_fleet_custom_messages_total", "kept" => kept).increment(1);
     }
 }
 
@@ -421,6 +463,21 @@ impl What {
     /// Somebody looks at the agent, which has not spoken.
     fn is_a_look(&self) -> bool {
         matches!(self, Self::Assess | Self::Labelled { .. })
+    }
+
+    /// Whether a custom message came with it.
+    fn says_something(&self) -> bool {
+        match self {
+            Self::Claim { message, .. }
+            | Self::Report { message, .. }
+            | Self::Poll { message, .. } => message.custom_message.is_some(),
+            Self::Close { .. }
+            | Self::Resume { .. }
+            | Self::Reap { .. }
+            | Self::Assess
+            | Self::Labelled { .. }
+            | Self::Pushed { .. } => false,
+        }
     }
 
     fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {

@@ -93,7 +93,7 @@ impl Engine {
     fn farewell(&self, uid: &InstanceUid, key: Key, stored: &Stored) -> Write {
         let (expected, version) = (stored.version, stored.version.next());
         let now = self.clock.now();
-        let event = bus::event::encode(uid, version.0, now, &[Event::Forgotten], None);
+        let event = bus::event::encode(uid, version.0, now, &[Event::Forgotten], None, None);
         let events = outbox::append(&stored.events, version, &event);
         Write { key, expected, version, value: Bytes::new(), events }
     }

@@ -37,6 +37,8 @@ pub enum Event {
     DuplicateDetected,
     /// Operators labelled it otherwise.
     LabelsChanged,
+    /// It sent a custom message.
+    CustomMessageReceived,
     /// Its record was deleted.
     Forgotten,
 }

@@ -12,6 +12,7 @@
 pub mod assign;
 pub mod brake;
 pub mod config;
+pub mod custom;
 pub mod event;
 pub mod ids;
 pub mod record;

@@ -55,6 +55,8 @@ pub struct AgentRecord {
     /// Generation of the store that the record was last written in by its agent's word; 0 if that
     /// was not noted yet. What is older may have been set back.
     pub generation: u64,
+    /// What was taken of its custom messages.
+    pub custom: CustomMessages,
     /// When it first spoke; the epoch's start if that was lost.
     pub first_seen: Timestamp,
     /// When it last spoke, as far as stored: presence knows better.
@@ -98,6 +100,19 @@ pub struct Duplicate {
     pub told: u32,
     /// When the last one was given; the epoch's start if never.
     pub last: Timestamp,
+}
+
+/// What is remembered of an agent's custom messages: they are events, and no part of its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CustomMessages {
+    /// How many were taken.
+    pub taken: u64,
+    /// Sequence number that the last one came with.
+    pub number: u64,
+    /// Beginning of the SHA-256 of its content.
+    pub digest: u64,
+    /// When as much of their data may be kept again as after a rest.
+    pub spent_until: Timestamp,
 }
 
 /// The compressible parts of AgentToServer as last reported. The messages are the agent's own
@@ -169,6 +184,7 @@ impl AgentRecord {
             labels: BTreeMap::new(),
             labels_version: 0,
             generation: 0,
+            custom: CustomMessages::default(),
             first_seen: now,
             last_seen: now,
         }

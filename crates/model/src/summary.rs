@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use opamp::v1::KeyValue;
 
 use crate::config::{ConfigHash, RevisionRef};
+use crate::custom::summarized;
 use crate::record::AgentRecord;
 use crate::{GatewayId, Timestamp};
 
@@ -32,6 +33,8 @@ pub struct AgentSummary {
     pub health: Option<HealthSummary>,
     /// Its standing with remote config.
     pub config: ConfigSummary,
+    /// Its custom capabilities, as many as fit.
+    pub custom_capabilities: Vec<String>,
     /// When it first spoke.
     pub first_seen: Timestamp,
     /// When it last spoke, as far as stored.
@@ -115,6 +118,10 @@ impl From<&AgentRecord> for AgentSummary {
                     .is_some_and(|offered| delivered.is_some_and(|d| d.hash == offered.hash)),
                 refused: offered.is_some_and(|offered| record.failed.contains(&offered.hash)),
             },
+            custom_capabilities: reported
+                .custom_capabilities
+                .as_ref()
+                .map_or(Vec::new(), |custom| summarized(&custom.capabilities)),
             first_seen: record.first_seen,
             last_seen: record.last_seen,
         }

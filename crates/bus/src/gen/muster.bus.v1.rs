@@ -655,9 +655,25 @@ pub struct AgentEvent {
     /// Absent when the record was deleted.
     #[prost(message, optional, tag = "6")]
     pub summary: ::core::option::Option<AgentSummary>,
+    /// A custom message of the agent's that this commit took: at most one.
+    #[prost(message, optional, tag = "7")]
+    pub custom_message: ::core::option::Option<agent_event::CustomMessage>,
 }
 /// Nested message and enum types in `AgentEvent`.
 pub mod agent_event {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CustomMessage {
+        #[prost(string, tag = "1")]
+        pub capability: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub r#type: ::prost::alloc::string::String,
+        /// Empty if it is longer than is kept.
+        #[prost(bytes = "bytes", tag = "3")]
+        pub data: ::prost::bytes::Bytes,
+        /// Bytes of data that the agent sent.
+        #[prost(uint64, tag = "4")]
+        pub size: u64,
+    }
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]
     pub enum Kind {
@@ -680,6 +696,7 @@ pub mod agent_event {
         Forgotten = 16,
         DuplicateDetected = 17,
         LabelsChanged = 18,
+        CustomMessageReceived = 21,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -707,6 +724,7 @@ pub mod agent_event {
                 Self::Forgotten => "FORGOTTEN",
                 Self::DuplicateDetected => "DUPLICATE_DETECTED",
                 Self::LabelsChanged => "LABELS_CHANGED",
+                Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -731,6 +749,7 @@ pub mod agent_event {
                 "FORGOTTEN" => Some(Self::Forgotten),
                 "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
                 "LABELS_CHANGED" => Some(Self::LabelsChanged),
+                "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
                 _ => None,
             }
         }
@@ -768,6 +787,9 @@ pub struct AgentSummary {
     pub last_seen_unix_ms: u64,
     #[prost(string, tag = "12")]
     pub remote_address: ::prost::alloc::string::String,
+    /// Custom capabilities that it declares, as many as fit.
+    #[prost(string, repeated, tag = "18")]
+    pub custom_capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Nested message and enum types in `AgentSummary`.
 pub mod agent_summary {

@@ -43,6 +43,7 @@ pub(crate) fn agent(shown: &Shown) -> v1::Agent {
         last_seen_time: Some(time(last_seen(&shown.entry))),
         version: shown.entry.version,
         report: None,
+        custom_capabilities: summary.custom_capabilities.clone(),
     }
 }
 

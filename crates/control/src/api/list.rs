@@ -4,6 +4,7 @@ use model::selector::Selector;
 use prost::Message as _;
 
 use super::agents::parse_selector;
+use super::custom::check_custom;
 use super::order::{Order, Place};
 use super::{Api, convert, page};
 use crate::Error;
@@ -17,6 +18,8 @@ struct Query {
     order: Order,
     connected: Option<bool>,
     config_status: Option<ConfigStatus>,
+    /// Empty: any, or none.
+    custom_capability: String,
     /// All of it as text: tokens are good for the same query only.
     print: String,
 }
@@ -106,7 +109,12 @@ impl Query {
         let config = request.config_status;
         let config = ConfigStatus::try_from(config).map_err(unknown("config_status"))?;
         let (by, filters) = (&request.order_by, [request.status, request.config_status]);
-        let print = format!("{}\n{by}\n{filters:?}", selector.as_str());
+        let custom = request.custom_capability.clone();
+        check_custom("custom_capability", &custom)?;
+        let mut print = format!("{}\n{by}\n{filters:?}", selector.as_str());
+        if !custom.is_empty() {
+            print = format!("{print}\n{custom}");
+        }
         Ok(Self {
             selector,
             order,
@@ -116,17 +124,21 @@ impl Query {
                 ConnectionStatus::Disconnected => Some(false),
             },
             config_status: (config != ConfigStatus::Unspecified).then_some(config),
+            custom_capability: custom,
             print,
         })
     }
 
     fn is_plain(&self) -> bool {
-        self.order.is_natural() && self.connected.is_none() && self.config_status.is_none()
+        let filtered = self.connected.is_some() || self.config_status.is_some();
+        self.order.is_natural() && !filtered && self.custom_capability.is_empty()
     }
 
     fn admits(&self, shown: &Shown) -> bool {
         let status = || convert::config_status(&shown.entry.summary);
+        let custom = &self.custom_capability;
         self.connected.is_none_or(|wanted| shown.connected == wanted)
+            && (custom.is_empty() || shown.entry.summary.custom_capabilities.contains(custom))
             && self.config_status.is_none_or(|wanted| status() == wanted)
     }
 }

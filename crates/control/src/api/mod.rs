@@ -4,6 +4,7 @@ mod agents;
 mod assignments;
 mod configs;
 pub(crate) mod convert;
+mod custom;
 mod fleet;
 mod list;
 pub(crate) mod names;

@@ -46,6 +46,10 @@ pub struct Agent {
     /// Everything else the agent reported. Only in GetAgent.
     #[prost(message, optional, tag = "17")]
     pub report: ::core::option::Option<AgentReport>,
+    /// Custom capabilities that it declares: the first 64 of them, none longer than 256 bytes. All of
+    /// them are in the report.
+    #[prost(string, repeated, tag = "19")]
+    pub custom_capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// An agent's standing with its remote config.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -110,6 +114,9 @@ pub struct ListAgentsRequest {
     /// Only agents that stand so with their config. Unspecified: all.
     #[prost(enumeration = "ConfigStatus", tag = "6")]
     pub config_status: i32,
+    /// Only agents that declare this custom capability, compared as a whole. Empty: all.
+    #[prost(string, tag = "8")]
+    pub custom_capability: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListAgentsResponse {
@@ -236,6 +243,8 @@ pub mod watch_agents_response {
         /// It was deleted, or silent for too long.
         Forgotten = 17,
         LabelsChanged = 18,
+        /// It sent a custom message: see CustomMessages.
+        CustomMessageReceived = 21,
     }
     impl Event {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -263,6 +272,7 @@ pub mod watch_agents_response {
                 Self::DuplicateDetected => "DUPLICATE_DETECTED",
                 Self::Forgotten => "FORGOTTEN",
                 Self::LabelsChanged => "LABELS_CHANGED",
+                Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -287,6 +297,7 @@ pub mod watch_agents_response {
                 "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
                 "FORGOTTEN" => Some(Self::Forgotten),
                 "LABELS_CHANGED" => Some(Self::LabelsChanged),
+                "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
                 _ => None,
             }
         }
@@ -745,6 +756,51 @@ pub struct Gateway {
     pub address: ::prost::alloc::string::String,
     #[prost(string, tag = "8")]
     pub process_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchCustomMessagesRequest {
+    /// Label selector over the agents as they were when they spoke; empty selects all.
+    #[prost(string, tag = "1")]
+    pub selector: ::prost::alloc::string::String,
+    /// Only messages of this capability, compared as a whole. Empty: of any.
+    #[prost(string, tag = "2")]
+    pub capability: ::prost::alloc::string::String,
+    /// Only messages of this type. It belongs to a capability, which must be given too. Empty: any.
+    #[prost(string, tag = "3")]
+    pub r#type: ::prost::alloc::string::String,
+    /// A position received from a watch with the same fields: what came after it follows, as far as
+    /// the event log reaches back. Empty starts now.
+    #[prost(string, tag = "4")]
+    pub position: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchCustomMessagesResponse {
+    /// Absent in a bookmark, which says how far the log was read. The first message is one.
+    #[prost(message, optional, tag = "1")]
+    pub message: ::core::option::Option<ReceivedCustomMessage>,
+    /// Where to go on after this message.
+    #[prost(string, tag = "2")]
+    pub position: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReceivedCustomMessage {
+    /// `agents/{instance_uid}` of the agent that said it.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub capability: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub r#type: ::prost::alloc::string::String,
+    /// Empty if it is longer than 256 KiB: then only its size is known.
+    #[prost(bytes = "vec", tag = "4")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "5")]
+    pub size_bytes: i64,
+    #[prost(message, optional, tag = "6")]
+    pub receive_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Version of the agent's record that took it: tells apart what was received before.
+    #[prost(uint64, tag = "7")]
+    pub version: u64,
 }
 /// Whether an agent can be reached now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2690,6 +2746,300 @@ pub mod fleet_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "muster.control.v1.Fleet";
     impl<T> tonic::server::NamedService for FleetServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod custom_messages_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// What agents say in words that only they and their makers know. Sending is a command.
+    #[derive(Debug, Clone)]
+    pub struct CustomMessagesClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl CustomMessagesClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> CustomMessagesClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CustomMessagesClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CustomMessagesClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Sends the custom messages of agents as they come, each agent's in order, until the caller or
+        /// the server ends it.
+        ///
+        /// Ends with the same codes as WatchAgents. Who goes on from a position may receive some messages
+        /// again.
+        pub async fn watch_custom_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchCustomMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchCustomMessagesResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.CustomMessages/WatchCustomMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.CustomMessages", "WatchCustomMessages"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod custom_messages_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CustomMessagesServer.
+    #[async_trait]
+    pub trait CustomMessages: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the WatchCustomMessages method.
+        type WatchCustomMessagesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchCustomMessagesResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Sends the custom messages of agents as they come, each agent's in order, until the caller or
+        /// the server ends it.
+        ///
+        /// Ends with the same codes as WatchAgents. Who goes on from a position may receive some messages
+        /// again.
+        async fn watch_custom_messages(
+            &self,
+            request: tonic::Request<super::WatchCustomMessagesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchCustomMessagesStream>, tonic::Status>;
+    }
+    /// What agents say in words that only they and their makers know. Sending is a command.
+    #[derive(Debug)]
+    pub struct CustomMessagesServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CustomMessagesServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CustomMessagesServer<T>
+    where
+        T: CustomMessages,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/muster.control.v1.CustomMessages/WatchCustomMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchCustomMessagesSvc<T: CustomMessages>(pub Arc<T>);
+                    impl<T: CustomMessages>
+                        tonic::server::ServerStreamingService<super::WatchCustomMessagesRequest>
+                        for WatchCustomMessagesSvc<T>
+                    {
+                        type Response = super::WatchCustomMessagesResponse;
+                        type ResponseStream = T::WatchCustomMessagesStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchCustomMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CustomMessages>::watch_custom_messages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchCustomMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for CustomMessagesServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "muster.control.v1.CustomMessages";
+    impl<T> tonic::server::NamedService for CustomMessagesServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

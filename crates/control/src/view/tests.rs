@@ -27,7 +27,7 @@ fn summary(gateway: Option<&str>) -> AgentSummary {
 
 fn told(byte: u8, version: u64, summary: Option<AgentSummary>) -> Told {
     let (instance_uid, at, events) = (uid(byte), Timestamp(0), Vec::new());
-    Told { instance_uid, version, at, events, summary }
+    Told { instance_uid, version, at, events, summary, message: None }
 }
 
 fn show(view: &View, byte: u8) -> Option<Shown> {

@@ -114,7 +114,8 @@ mod tests {
 
     fn told(version: u64, env: Option<&str>, events: &[Event]) -> Told {
         let (summary, events) = (env.map(summary), events.to_vec());
-        Told { instance_uid: uid(), version, at: Timestamp(0), events, summary }
+        let (instance_uid, at, message) = (uid(), Timestamp(0), None);
+        Told { instance_uid, version, at, events, summary, message }
     }
 
     fn prod() -> Selector {

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use bus::Position;
 use bus::event::Told;
-use tokio::sync::mpsc::Sender;
-use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Place, Start, Update};
+use super::{Ended, Place, Queue, Start};
 use crate::api::{convert, names};
 use crate::v1::watch_agents_response::{Change, Event};
 use crate::v1::{Agent, WatchAgentsResponse};
@@ -20,11 +18,8 @@ use crate::{Error, Limits};
 pub(super) struct Watcher {
     pub(super) limits: Limits,
     pub(super) view: Arc<View>,
-    pub(super) queue: Sender<Update>,
+    pub(super) queue: Queue<WatchAgentsResponse>,
 }
-
-/// Why a watch ends: an error to tell, or `None` if nobody listens any more.
-type Ended = Option<Error>;
 
 impl Watcher {
     /// Runs until something ends it.
@@ -46,7 +41,7 @@ impl Watcher {
                 biased;
                 () = self.queue.closed() => return Err(None),
                 _ = bookmark.tick() => {
-                    self.send(mark(Change::Bookmark, &place)).await?;
+                    self.queue.send(mark(Change::Bookmark, &place)).await?;
                     continue;
                 }
                 event = events.next() => event,
@@ -57,7 +52,7 @@ impl Watcher {
             place.next = Position(position.0 + 1);
             let Some(told) = bus::event::decode(event) else { continue };
             if let Some(change) = held.take(&told) {
-                self.send(self.update(change, told, &place)).await?;
+                self.queue.send(self.update(change, told, &place)).await?;
             }
         }
     }
@@ -66,13 +61,13 @@ impl Watcher {
         for shown in survey.selected {
             let agent = Some(convert::agent(&shown));
             let change = Change::Snapshot.into();
-            self.send(WatchAgentsResponse { change, agent, ..Default::default() }).await?;
+            self.queue.send(WatchAgentsResponse { change, agent, ..Default::default() }).await?;
         }
-        self.send(mark(Change::SnapshotComplete, place)).await
+        self.queue.send(mark(Change::SnapshotComplete, place)).await
     }
 
     fn update(&self, change: Change, told: Told, place: &Place) -> WatchAgentsResponse {
-        let Told { instance_uid: uid, version, at, events, summary } = told;
+        let Told { instance_uid: uid, version, at, events, summary, .. } = told;
         let agent = match summary {
             Some(summary) => convert::agent(&self.view.join(&uid, version, summary)),
             None => Agent {
@@ -89,14 +84,6 @@ impl Watcher {
             event_time: Some(convert::time(at)),
             position: place.text(),
         }
-    }
-
-    async fn send(&self, response: WatchAgentsResponse) -> Result<(), Ended> {
-        let sent = self.queue.send_timeout(Ok(response), self.limits.watch_stall).await;
-        sent.map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => Some(Error::TooSlow),
-            SendTimeoutError::Closed(_) => None,
-        })
     }
 }
 
@@ -123,6 +110,7 @@ fn kind(event: model::Event) -> Event {
         model::Event::FullStateRequested => Event::FullStateRequested,
         model::Event::DuplicateDetected => Event::DuplicateDetected,
         model::Event::LabelsChanged => Event::LabelsChanged,
+        model::Event::CustomMessageReceived => Event::CustomMessageReceived,
         model::Event::Forgotten => Event::Forgotten,
     }
 }

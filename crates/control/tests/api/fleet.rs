@@ -31,7 +31,7 @@ async fn only(rig: &Rig) -> Agent {
 async fn tell(rig: &Rig, record: &AgentRecord, version: u64, id: &str) {
     let summary = AgentSummary::from(record);
     let payload =
-        bus::event::encode(&record.instance_uid, version, Timestamp(0), &[], Some(&summary));
+        bus::event::encode(&record.instance_uid, version, Timestamp(0), &[], Some(&summary), None);
     let entry = LogEntry { key: "00".to_owned(), id: id.to_owned(), payload };
     rig.bus.append(vec![entry]).await.unwrap();
 }

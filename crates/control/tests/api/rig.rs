@@ -12,6 +12,7 @@ use control::v1::agents_client::AgentsClient;
 use control::v1::assignments_client::AssignmentsClient;
 use control::v1::configs_client::ConfigsClient;
 use control::{Config, Control, Limits};
+use model::custom::Received;
 use model::record::Owner;
 use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, SessionId, Timestamp};
 use opamp::InstanceUid;
@@ -261,10 +262,21 @@ pub(crate) async fn commit(
     record: &AgentRecord,
     events: &[Event],
 ) -> u64 {
+    say(log, records, record, events, None).await
+}
+
+/// The same, with a custom message of the agent's.
+pub(crate) async fn say(
+    log: &InProcess,
+    records: &Watched,
+    record: &AgentRecord,
+    events: &[Event],
+    message: Option<&Received>,
+) -> u64 {
     let version = put(records, record).await;
     let uid = record.instance_uid;
     let summary = AgentSummary::from(record);
-    let payload = bus::event::encode(&uid, version, Timestamp(0), events, Some(&summary));
+    let payload = bus::event::encode(&uid, version, Timestamp(0), events, Some(&summary), message);
     let entry = LogEntry { key: "00".to_owned(), id: format!("{uid}-{version}"), payload };
     log.append(vec![entry]).await.unwrap();
     version

@@ -97,9 +97,9 @@ impl Store for Flaky {
 
 /// A bus whose log is away while told to be.
 #[derive(Debug, Clone, Default)]
-struct Logless {
+pub(crate) struct Logless {
     inner: InProcess,
-    away: Arc<AtomicBool>,
+    pub(crate) away: Arc<AtomicBool>,
 }
 
 #[async_trait]

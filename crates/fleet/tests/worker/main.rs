@@ -4,6 +4,7 @@
 
 mod brake;
 mod broken;
+mod custom;
 mod faults;
 mod life;
 mod rig;

@@ -33,6 +33,7 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
         (Event::FullStateRequested, asked_again),
         (Event::DuplicateDetected, before.duplicate != after.duplicate),
         (Event::LabelsChanged, before.labels != after.labels),
+        (Event::CustomMessageReceived, before.custom.taken != after.custom.taken),
     ];
     changes.into_iter().filter(|(_, happened)| *happened).map(|(event, _)| event).collect()
 }

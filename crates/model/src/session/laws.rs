@@ -35,10 +35,10 @@ fn message() -> impl Strategy<Value = AgentToServer> {
         0_u64..0x1_0000,
         of(status),
         of(health),
-        0..12,
+        (0..12, 0_u8..6),
     )
         .prop_map(
-            |(sequence_num, agent_description, capabilities, status, health, special)| {
+            |(sequence_num, agent_description, capabilities, status, health, (special, custom))| {
                 AgentToServer {
                     instance_uid: vec![1; 16],
                     sequence_num,
@@ -48,10 +48,16 @@ fn message() -> impl Strategy<Value = AgentToServer> {
                     remote_config_status: status,
                     agent_disconnect: (special == 0).then_some(AgentDisconnect {}),
                     flags: u64::from(special == 1),
+                    custom_message: (custom < 2).then(|| said_word(custom)),
                     ..Default::default()
                 }
             },
         )
+}
+
+fn said_word(word: u8) -> CustomMessage {
+    let (capability, kind) = ("org.example.talk".to_owned(), "word".to_owned());
+    CustomMessage { capability, r#type: kind, data: vec![word] }
 }
 
 fn said() -> impl Strategy<Value = Said> {
@@ -198,6 +204,33 @@ proptest! {
         );
         prop_assert_eq!(happened(Event::OfferChanged), before.offered != step.record.offered);
         prop_assert!(step.events.is_empty() || step.record != before);
+    }
+
+    #[test]
+    fn a_custom_message_comes_with_the_commit_that_takes_it(
+        history in vec(said(), 0..24), next in said(),
+    ) {
+        let before = after(&history);
+        let step = run(&before, &next);
+        let taken = step.record.custom.taken - before.custom.taken;
+        prop_assert!(taken <= 1);
+        prop_assert_eq!(step.message.is_some(), taken == 1);
+        prop_assert_eq!(step.events.contains(&Event::CustomMessageReceived), taken == 1);
+        let (Said::Claim(.., message) | Said::Report(.., message) | Said::Poll(_, message)) = &next
+        else {
+            prop_assert_eq!(taken, 0);
+            return Ok(());
+        };
+        let said = message.custom_message.as_ref().map(Received::from);
+        prop_assert!(step.message.is_none() || step.message == said);
+    }
+
+    #[test]
+    fn a_report_that_comes_again_says_nothing_new(
+        history in vec(said(), 0..24), next in said(),
+    ) {
+        let first = run(&after(&history), &next).record;
+        prop_assert_eq!(run(&first, &next).message, None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! [`step`] never fails and never panics: whatever an agent sends is a fact about that agent.
 
 mod components;
+mod custom;
 mod difference;
 #[cfg(test)]
 mod laws;
@@ -28,6 +29,7 @@ use opamp::InstanceUid;
 use opamp::v1::{AgentToServer, AgentToServerFlags, ServerToAgentFlags};
 
 use crate::assign::Assignments;
+use crate::custom::Received;
 use crate::record::{AgentRecord, Owner};
 use crate::{ConfigHash, Event, GatewayId, RevisionRef, Timestamp};
 
@@ -164,6 +166,8 @@ pub struct Step {
     pub record: AgentRecord,
     /// What changed.
     pub events: Vec<Event>,
+    /// A custom message that came with it and is taken for the first time.
+    pub message: Option<Received>,
     /// What to answer.
     pub outcome: Outcome,
 }
@@ -222,7 +226,10 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
         record.last_seen = context.now;
     }
     let events = difference::events(before, &record);
-    Step { record, events, outcome }
+    let taken = record.custom.taken > before.custom.taken;
+    let message = message(input).filter(|_| taken).and_then(|said| said.custom_message.as_ref());
+    let message = message.map(|said| Received::kept(said, &mut record.custom, context.now));
+    Step { record, events, message, outcome }
 }
 
 fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> Outcome {
@@ -233,11 +240,13 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             ownership::claim(record, claim, context, |record, epoch| {
                 (*remote_address).clone_into(&mut record.remote_address);
                 (*token_name).clone_into(&mut record.token_name);
+                custom::take(record, message, false);
                 told(record, message, answered, epoch, context)
             })
         }
         Input::Report { owner, epoch, n, answered, message } => {
             ownership::report(record, owner, (*epoch, *n), context, |record| {
+                custom::take(record, message, *answered == Some(message.sequence_num));
                 told(record, message, *answered, *epoch, context)
             })
         }
@@ -332,6 +341,7 @@ fn polled(
     host.clone_into(&mut record.remote_address);
     token_name.clone_into(&mut record.token_name);
     let expected = answered.or(record.sequence_num);
+    custom::take(record, message, false);
     let reply = told(record, message, expected, 0, context);
     let number = record.sequence_num;
     record.sequence_num = before.sequence_num;

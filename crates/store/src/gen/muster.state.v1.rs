@@ -63,9 +63,27 @@ pub struct AgentRecord {
     /// The session that the agent was taken from because its gateway was silent. It alone may go on.
     #[prost(bytes = "vec", tag = "24")]
     pub reaped_session_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "27")]
+    pub custom_messages: ::core::option::Option<agent_record::CustomMessages>,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {
+    /// What is remembered of its custom messages.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CustomMessages {
+        /// How many were taken.
+        #[prost(uint64, tag = "1")]
+        pub taken: u64,
+        /// Sequence number that the last one came with.
+        #[prost(uint64, tag = "2")]
+        pub sequence_num: u64,
+        /// First eight bytes of the SHA-256 of its capability, type and data, each behind its length.
+        #[prost(fixed64, tag = "3")]
+        pub digest: u64,
+        /// When as much of their data may be kept again as after a rest.
+        #[prost(uint64, tag = "4")]
+        pub spent_until_unix_ms: u64,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Owner {
         #[prost(string, tag = "1")]

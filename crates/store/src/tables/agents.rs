@@ -1,7 +1,7 @@
 //! Table `agents`: instance uid → all that is known of the agent.
 
 use bytes::Bytes;
-use model::record::{Delivered, Duplicate, FullState, Offered, Owner, Reported};
+use model::record::{CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, Reported};
 use model::{AgentRecord, ConfigHash, GatewayId, RevisionRef, SessionId, Timestamp};
 use opamp::InstanceUid;
 
@@ -12,7 +12,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 24;
+const FIELDS: u32 = 27;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -76,6 +76,12 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         labels_version: record.labels_version,
         generation: record.generation,
         reaped_session_id: record.reaped.map_or(Vec::new(), |session| session.0.to_vec()),
+        custom_messages: (record.custom.taken > 0).then_some(wire::CustomMessages {
+            taken: record.custom.taken,
+            sequence_num: record.custom.number,
+            digest: record.custom.digest,
+            spent_until_unix_ms: record.custom.spent_until.0,
+        }),
         first_seen_unix_ms: record.first_seen.0,
         last_seen_unix_ms: record.last_seen.0,
     }
@@ -97,6 +103,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
     let reported = message.reported.unwrap_or_default();
     let full_state = message.full_state.unwrap_or_default();
     let duplicate = message.duplicate.unwrap_or_default();
+    let custom = message.custom_messages.unwrap_or_default();
     let gateway = |id: String| (!id.is_empty()).then(|| GatewayId::new(&id));
     Ok(AgentRecord {
         instance_uid,
@@ -138,6 +145,12 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         labels_version: message.labels_version,
         generation: message.generation,
         reaped: reaped(&message.reaped_session_id)?,
+        custom: CustomMessages {
+            taken: custom.taken,
+            number: custom.sequence_num,
+            digest: custom.digest,
+            spent_until: Timestamp(custom.spent_until_unix_ms),
+        },
         first_seen: Timestamp(message.first_seen_unix_ms),
         last_seen: Timestamp(message.last_seen_unix_ms),
     })
@@ -281,6 +294,12 @@ mod tests {
                 labels_version: epoch,
                 generation: seen.1,
                 reaped: sequence_num.map(|_| SessionId([9; 16])),
+                custom: CustomMessages {
+                    taken: seen.0.max(1),
+                    number: n,
+                    digest: epoch,
+                    spent_until: Timestamp(seen.1),
+                },
                 first_seen: Timestamp(seen.0),
                 last_seen: Timestamp(seen.1),
             }

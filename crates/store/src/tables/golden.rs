@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Hold};
 use model::brake::{Brake, Stage};
-use model::record::{Delivered, Duplicate, FullState, Offered, Owner, Reported};
+use model::record::{CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, Reported};
 use model::selector::Selector;
 use model::{
     AgentRecord, Config, ConfigHash, GatewayId, Revision, RevisionRef, SessionId, Timestamp,
@@ -44,7 +44,7 @@ fn table<T: PartialEq + std::fmt::Debug>(
 fn golden_values_are_read_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
     let agent = |bytes: &Bytes| agents::decode(&Key::agent(&UID), bytes);
-    table(&mut files, ("agent", 4), record, agents::encode, agent);
+    table(&mut files, ("agent", 5), record, agents::encode, agent);
     let new = |_| AgentRecord::new(UID, Timestamp(1_700_000_000_000));
     table(&mut files, ("agent-new", 1), new, agents::encode, agent);
     table(&mut files, ("config", 2), config, configs::encode, |bytes| {
@@ -104,8 +104,8 @@ fn golden_shards_stay() {
     assert_eq!(Key::labels(&UID).shard(), 53);
 }
 
-/// Version 2 knows the version of the labels, and tokens; version 3 the store's generation, version 4 the
-/// session that was reaped.
+/// Version 2 knows the version of the labels, and tokens; version 3 the store's generation, version
+/// 4 the session that was reaped, version 5 custom messages.
 fn record(version: u32) -> AgentRecord {
     AgentRecord {
         instance_uid: UID,
@@ -139,6 +139,15 @@ fn record(version: u32) -> AgentRecord {
         labels_version: if version < 2 { 0 } else { 6 },
         generation: if version < 3 { 0 } else { 1_700_000_000_004 },
         reaped: (version > 3).then_some(SessionId([3; 16])),
+        custom: match version {
+            1..5 => CustomMessages::default(),
+            _ => CustomMessages {
+                taken: 7,
+                number: 40,
+                digest: 0x0102_0304_0506_0708,
+                spent_until: Timestamp(1_700_000_000_005),
+            },
+        },
         first_seen: Timestamp(1_700_000_000_000),
         last_seen: Timestamp(1_700_000_000_003),
     }
