@@ -169,10 +169,14 @@ async fn report(
         let patience = patience(shared, connection);
         let named = named(shared, connection, &name, message);
         match shared.ask(&named, patience).await {
-            Answer::Accepted(accepted) => {
+            Answer::Accepted(mut accepted) => {
                 let (epoch, refused) = (accepted.epoch, accepted.refused);
                 if connection.accept(&name, epoch, message, refused) {
                     committed(shared, connection, &name, message, &accepted);
+                    if name.epoch == 0 {
+                        accepted.message =
+                            reply::announcing(accepted.message, &shared.announcement);
+                    }
                     return Some(accepted);
                 }
             }

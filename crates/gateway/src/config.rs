@@ -14,6 +14,9 @@ pub struct Config {
     pub path: String,
     /// Bounds on everything peers may do.
     pub limits: Limits,
+    /// Custom capabilities of the server, as agents are told in the first message of a session and
+    /// in each answer to a poll. Nothing is said if there are none.
+    pub custom_capabilities: Vec<String>,
     /// How agents come in, and who they must be.
     pub door: Door,
 }
@@ -21,6 +24,12 @@ pub struct Config {
 impl Config {
     /// The default path and limits under a name, and an open door.
     pub fn new(id: GatewayId) -> Self {
-        Self { id, path: "/v1/opamp".to_owned(), limits: Limits::default(), door: Door::default() }
+        Self {
+            id,
+            path: "/v1/opamp".to_owned(),
+            limits: Limits::default(),
+            custom_capabilities: Vec::new(),
+            door: Door::default(),
+        }
     }
 }

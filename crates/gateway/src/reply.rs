@@ -7,7 +7,8 @@ use bytes::{Buf as _, Bytes};
 use opamp::InstanceUid;
 use opamp::v1::server_error_response::Details;
 use opamp::v1::{
-    RetryInfo, ServerErrorResponse, ServerErrorResponseType, ServerToAgent, ServerToAgentFlags,
+    CustomCapabilities, RetryInfo, ServerErrorResponse, ServerErrorResponseType, ServerToAgent,
+    ServerToAgentFlags,
 };
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -40,6 +41,39 @@ pub(crate) fn unavailable(uid: Vec<u8>, retry_after: Duration) -> Bytes {
     let details = Details::RetryInfo(RetryInfo { retry_after_nanoseconds: nanoseconds });
     let text = "the server cannot store the message now".to_owned();
     error(uid, ServerErrorResponseType::Unavailable, text, Some(details))
+}
+
+/// The encoded field `ServerToAgent.custom_capabilities`; empty where there are none to name.
+pub(crate) fn announcement(capabilities: &[String]) -> Bytes {
+    let capabilities = capabilities.to_vec();
+    let named = (!capabilities.is_empty()).then_some(CustomCapabilities { capabilities });
+    ServerToAgent { custom_capabilities: named, ..Default::default() }.encode_to_vec().into()
+}
+
+/// A worker's reply with our custom capabilities in it. Errors and commands stand alone.
+pub(crate) fn announcing(reply: Bytes, announcement: &Bytes) -> Bytes {
+    /// Numbers in `ServerToAgent` of `error_response` and `command`.
+    const ALONE: [u32; 2] = [2, 9];
+    if announcement.is_empty() || has_any(&reply, &ALONE) {
+        return reply;
+    }
+    // Protobuf fields may be concatenated.
+    [&reply[..], announcement].concat().into()
+}
+
+/// Whether one of these fields is in a message, or it cannot be told.
+fn has_any(mut message: &[u8], fields: &[u32]) -> bool {
+    while !message.is_empty() {
+        match decode_key(&mut message) {
+            Ok((number, wire)) if !fields.contains(&number) => {
+                if !skipped(number, wire, &mut message) {
+                    return true;
+                }
+            }
+            Ok(_) | Err(_) => return true,
+        }
+    }
+    false
 }
 
 /// What is sent in place of a reply that exceeds the send limit: who it is for and its flags.
@@ -164,6 +198,25 @@ mod tests {
         assert_eq!((small.instance_uid, small.flags), (vec![3; 16], 1));
         assert_eq!(small.command, None);
     }
+
+    #[test]
+    fn our_capabilities_go_with_any_reply_that_may_hold_them() {
+        let named = announcement(&["org.example.a".to_owned(), "org.example.b/v1".to_owned()]);
+        let said = |reply: &ServerToAgent| {
+            let reply = announcing(reply.encode_to_vec().into(), &named);
+            let reply = ServerToAgent::decode(reply).unwrap();
+            reply.custom_capabilities.map_or(0, |said| said.capabilities.len())
+        };
+        let plain = ServerToAgent { instance_uid: vec![3; 16], flags: 1, ..Default::default() };
+        assert_eq!((said(&plain), said(&ServerToAgent::default())), (2, 2));
+        let command = Some(Default::default());
+        assert_eq!(said(&ServerToAgent { command, ..plain.clone() }), 0);
+        let error_response = Some(Default::default());
+        assert_eq!(said(&ServerToAgent { error_response, ..plain.clone() }), 0);
+        let bytes = Bytes::from(plain.encode_to_vec());
+        assert_eq!(announcing(bytes.clone(), &announcement(&[])), bytes);
+    }
+
     #[test]
     fn replies_are_told_apart_by_what_is_in_them() {
         let uid = InstanceUid::from_bytes([3; 16]);

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) starved: AtomicBool,
     /// What follows the uid in the answer to a heartbeat: the same for all agents.
     pub(crate) heartbeat_tail: Bytes,
+    /// The field that names our custom capabilities; empty if there are none.
+    pub(crate) announcement: Bytes,
     pub(crate) draining: AtomicBool,
     /// Connections are being given away.
     pub(crate) shedding: AtomicBool,
@@ -91,6 +93,7 @@ impl Shared {
             addresses: Addresses::new(limits.connections_per_address_max),
             starved: AtomicBool::new(false),
             heartbeat_tail: reply::heartbeat_tail(),
+            announcement: reply::announcement(&config.custom_capabilities),
             draining: AtomicBool::new(false),
             shedding: AtomicBool::new(false),
             tasks: TaskTracker::new(),

@@ -179,6 +179,9 @@ pub(crate) struct Layer {
     /// fill; 0 for none [default: 25]
     #[arg(long, value_name = "NUMBER", env = "MUSTER_SHED_PER_SECOND")]
     pub(crate) shed_per_second: Option<u32>,
+    /// Custom capability of the server that agents are told; repeat for several
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "MUSTER_CUSTOM_CAPABILITY")]
+    pub(crate) custom_capability: Vec<String>,
     /// How logs are written [default: text]
     #[arg(long, value_enum, env = "MUSTER_LOG")]
     pub(crate) log: Option<LogFormat>,
@@ -290,6 +293,10 @@ impl Layer {
             gateway_id: self.gateway_id.or(below.gateway_id),
             forget_after: self.forget_after.or(below.forget_after),
             shed_per_second: self.shed_per_second.or(below.shed_per_second),
+            custom_capability: match self.custom_capability.is_empty() {
+                true => below.custom_capability,
+                false => self.custom_capability,
+            },
             log: self.log.or(below.log),
             log_level: self.log_level.or(below.log_level),
             otlp_endpoint: self.otlp_endpoint.or(below.otlp_endpoint),

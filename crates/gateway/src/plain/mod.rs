@@ -116,7 +116,9 @@ async fn ask(
     let limit = shared.limits.poll_patience;
     let patience = Patience { turn: turn_patience(shared), attempt: limit, total: limit };
     match shared.ask(&report, patience).await {
-        Answer::Accepted(accepted) => Some(accepted.message),
+        Answer::Accepted(accepted) => {
+            Some(reply::announcing(accepted.message, &shared.announcement))
+        }
         Answer::Stale | Answer::Unavailable => None,
     }
 }

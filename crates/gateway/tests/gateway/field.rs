@@ -59,6 +59,12 @@ impl Field {
         Self::behind(Door::default(), adjust).await
     }
 
+    /// A gateway that names these custom capabilities.
+    pub(crate) async fn naming(capabilities: &[&str]) -> Self {
+        let names = capabilities.iter().map(|name| (*name).to_owned()).collect();
+        Self::configured(|bus| bus, |config| config.custom_capabilities = names).await
+    }
+
     /// A gateway that lets agents in by this door.
     pub(crate) async fn behind(door: Door, adjust: impl FnOnce(&mut Limits)) -> Self {
         Self::over(|bus| bus, door, adjust).await
@@ -70,6 +76,17 @@ impl Field {
         door: Door,
         adjust: impl FnOnce(&mut Limits),
     ) -> Self {
+        Self::configured(made, |config| {
+            config.door = door;
+            adjust(&mut config.limits);
+        })
+        .await
+    }
+
+    async fn configured(
+        made: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
         let seen = Arc::new(Seen::new());
         let clock = Arc::new(TestClock(tokio::time::Instant::now(), seen.clock_breaks.clone()));
@@ -79,8 +96,7 @@ impl Field {
         let mut config = Config::new(GatewayId::new("g1"));
         config.limits.sweep_interval = Duration::from_millis(20);
         config.limits.presence_interval = Duration::from_millis(50);
-        config.door = door;
-        adjust(&mut config.limits);
+        adjust(&mut config);
         let bus = on(made(bus.clone()), "g1").await.unwrap();
         let gateway = Gateway::new(config, bus, clock.clone(), Arc::new(Sequence::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

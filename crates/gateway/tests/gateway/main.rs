@@ -5,6 +5,7 @@
 
 mod admission;
 mod agent;
+mod custom;
 mod deliveries;
 mod doors;
 mod doubts;

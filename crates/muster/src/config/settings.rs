@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) forget_after: Option<Duration>,
     /// Connections a second that a gateway with more than its share gives away.
     pub(crate) shed_per_second: u32,
+    /// Custom capabilities that agents are told.
+    pub(crate) custom_capabilities: Vec<String>,
     pub(crate) log: LogFormat,
     pub(crate) log_level: String,
     pub(crate) otlp_endpoint: Option<String>,
@@ -79,6 +81,7 @@ impl Settings {
             gateway_id: layer.gateway_id.filter(|id| !id.is_empty()),
             shed_per_second: layer.shed_per_second.unwrap_or(25),
             forget_after: forget_after(layer.forget_after.as_deref().unwrap_or("30d"))?,
+            custom_capabilities: custom_capabilities(layer.custom_capability)?,
             log: layer.log.unwrap_or(LogFormat::Text),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
             otlp_endpoint: url("otlp-endpoint", layer.otlp_endpoint, &["http://"])?,
@@ -125,6 +128,18 @@ impl Settings {
             ))),
         }
     }
+}
+
+fn custom_capabilities(names: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let most = model::custom::CAPABILITIES_MAX;
+    if names.len() > most {
+        return Err(Failure::usage(format!("--custom-capability: {most} at most")));
+    }
+    for name in &names {
+        model::custom::check_capability(name)
+            .map_err(|reason| Failure::usage(format!("--custom-capability: {reason}")))?;
+    }
+    Ok(names)
 }
 
 impl Roles {

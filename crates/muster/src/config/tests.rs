@@ -77,6 +77,7 @@ fn an_unknown_key_is_named() {
 fn what_cannot_work_is_refused_with_the_way_out() {
     for (list, says) in [
         (&["--role", "gateway"][..], "--bus"),
+        (&["--custom-capability", "echo"], "--custom-capability: \"echo\""),
         (&["--role", "control", "--bus", "nats://h"], "--store"),
         (&["--role", "all", "--bus", "nats://h"], "--store"),
         (&["--ledger", "redis://h"], "--store"),

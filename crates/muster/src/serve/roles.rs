@@ -64,6 +64,7 @@ pub(super) fn start(
         config.limits.drain_deadline = limits::GATEWAY_DRAIN;
         settings.protocol.apply_to_gateway(&mut config.limits);
         files::bound(&mut config.limits);
+        config.custom_capabilities.clone_from(&settings.custom_capabilities);
         config.door = doors.opamp.clone();
         let gateway = Arc::new(Gateway::new(
             config,
