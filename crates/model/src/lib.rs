@@ -11,6 +11,7 @@
 
 pub mod assign;
 pub mod brake;
+pub mod command;
 pub mod config;
 pub mod custom;
 pub mod event;

@@ -95,17 +95,20 @@ pub enum Table {
     Leases,
     /// Values that could not be read, for somebody to look at.
     Quarantine,
+    /// Commands by id and part.
+    Commands,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 6] = [
+    pub const ALL: [Table; 7] = [
         Table::Agents,
         Table::Configs,
         Table::Intent,
         Table::Labels,
         Table::Leases,
         Table::Quarantine,
+        Table::Commands,
     ];
 
     /// Its name in keys. Stored: never changed.
@@ -117,6 +120,7 @@ impl Table {
             Self::Labels => "labels",
             Self::Leases => "leases",
             Self::Quarantine => "quarantine",
+            Self::Commands => "commands",
         }
     }
 }

@@ -802,6 +802,248 @@ pub struct ReceivedCustomMessage {
     #[prost(uint64, tag = "7")]
     pub version: u64,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Command {
+    /// `commands/{command}`, a UUID. Output only.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As it was given; empty for agents that were named. Output only.
+    #[prost(string, tag = "7")]
+    pub selector: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "8")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// From then on it is sent to nobody any more.
+    #[prost(message, optional, tag = "9")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// It waits for agents that poll or are away.
+    #[prost(bool, tag = "10")]
+    pub queue: bool,
+    /// Agents told in a second at most.
+    #[prost(int32, tag = "11")]
+    pub max_per_second: i32,
+    /// How long an effect is waited for.
+    #[prost(message, optional, tag = "12")]
+    pub confirm_window: ::core::option::Option<::prost_types::Duration>,
+    /// Name of the operator's token; empty where none is asked for. Output only.
+    #[prost(string, tag = "13")]
+    pub actor: ::prost::alloc::string::String,
+    /// Name of the control that carries it out. Output only.
+    #[prost(string, tag = "14")]
+    pub driver: ::prost::alloc::string::String,
+    /// Nothing more is waited for: no target changes any more. Output only.
+    #[prost(bool, tag = "15")]
+    pub settled: bool,
+    /// Targets by state, states without any left out. Output only.
+    #[prost(message, repeated, tag = "16")]
+    pub counts: ::prost::alloc::vec::Vec<command::Count>,
+    /// The target, if there is only one. Output only.
+    #[prost(message, optional, tag = "17")]
+    pub target: ::core::option::Option<CommandTarget>,
+    /// What is to happen to each agent.
+    #[prost(oneof = "command::Action", tags = "2, 3, 4, 5, 6")]
+    pub action: ::core::option::Option<command::Action>,
+}
+/// Nested message and enum types in `Command`.
+pub mod command {
+    /// The agent restarts. Only for agents with AcceptsRestartCommand.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Restart {}
+    /// The agent reports its full state.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Refresh {}
+    /// The agent's connection is closed.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Disconnect {}
+    /// The agent is told to go by another uid. Only for one agent at a time.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Reidentify {
+        /// The new one. Output only.
+        #[prost(string, tag = "1")]
+        pub instance_uid: ::prost::alloc::string::String,
+    }
+    /// The agent is sent a message of a capability that it declared.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CustomMessage {
+        #[prost(string, tag = "1")]
+        pub capability: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub r#type: ::prost::alloc::string::String,
+        #[prost(bytes = "vec", tag = "3")]
+        pub data: ::prost::alloc::vec::Vec<u8>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Count {
+        #[prost(enumeration = "super::CommandState", tag = "1")]
+        pub state: i32,
+        #[prost(int64, tag = "2")]
+        pub targets: i64,
+    }
+    /// What is to happen to each agent.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Action {
+        #[prost(message, tag = "2")]
+        Restart(Restart),
+        #[prost(message, tag = "3")]
+        Refresh(Refresh),
+        #[prost(message, tag = "4")]
+        Disconnect(Disconnect),
+        #[prost(message, tag = "5")]
+        Reidentify(Reidentify),
+        #[prost(message, tag = "6")]
+        CustomMessage(CustomMessage),
+    }
+}
+/// An agent of a command.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommandTarget {
+    /// `agents/{instance_uid}`.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(enumeration = "CommandState", tag = "2")]
+    pub state: i32,
+    /// Gateway it was given to last; empty if that was the agent's record.
+    #[prost(string, tag = "3")]
+    pub gateway_id: ::prost::alloc::string::String,
+    /// Epoch of the session it was meant for.
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+    /// Times it was routed.
+    #[prost(int32, tag = "5")]
+    pub attempts: i32,
+    /// Why it stands so, where that needs saying.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// When it was routed last.
+    #[prost(message, optional, tag = "7")]
+    pub route_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When its state changed last.
+    #[prost(message, optional, tag = "8")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Nothing more is waited for.
+    #[prost(bool, tag = "9")]
+    pub settled: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateCommandRequest {
+    /// Its action, and of the rest what is not output only. Without an expire_time it is sent within
+    /// 30 s, or however much longer `max_per_second` makes of it; it is at most 7 days away.
+    #[prost(message, optional, tag = "1")]
+    pub command: ::core::option::Option<Command>,
+    /// `agents/{instance_uid}`: whom it is for. All of them must be able to take it, or nothing is
+    /// done.
+    #[prost(string, repeated, tag = "2")]
+    pub agents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Or a label selector; `*` selects every agent. Those that cannot take it are left out.
+    #[prost(string, tag = "3")]
+    pub selector: ::prost::alloc::string::String,
+    /// An id of the caller's own, of up to 128 characters. The same request with the same id returns
+    /// the command that was made, so that a call whose answer was lost can be repeated.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Do nothing; only say whom it would be for.
+    #[prost(bool, tag = "5")]
+    pub validate_only: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateCommandResponse {
+    /// Absent if `validate_only`.
+    #[prost(message, optional, tag = "1")]
+    pub command: ::core::option::Option<Command>,
+    /// Agents that were named or selected.
+    #[prost(int64, tag = "2")]
+    pub matched_agents: i64,
+    /// Of these, agents that are told. By what they are.
+    #[prost(message, optional, tag = "3")]
+    pub told: ::core::option::Option<Impact>,
+    /// Agents that are not connected, and so are left out, unless it is queued.
+    #[prost(int64, tag = "4")]
+    pub disconnected_agents: i64,
+    /// Agents that poll, and so are left out, unless it is queued.
+    #[prost(int64, tag = "5")]
+    pub polling_agents: i64,
+    /// Agents left out since they lack what it takes. By what they are.
+    #[prost(message, optional, tag = "6")]
+    pub unable: ::core::option::Option<Impact>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCommandRequest {
+    /// `commands/{command}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCommandsRequest {
+    /// At most this many; 0 lets the server choose. Values over 1,000 are lowered to it.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the page before. The other fields must be as they were then.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only commands for this agent: `agents/{instance_uid}`.
+    #[prost(string, tag = "3")]
+    pub agent: ::prost::alloc::string::String,
+    /// Only commands with a target in this state.
+    #[prost(enumeration = "CommandState", tag = "4")]
+    pub state: i32,
+    /// Only commands that are not settled.
+    #[prost(bool, tag = "5")]
+    pub open: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCommandsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub commands: ::prost::alloc::vec::Vec<Command>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Commands that match, over all pages.
+    #[prost(int64, tag = "3")]
+    pub total_size: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCommandTargetsRequest {
+    /// `commands/{command}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only targets in this state.
+    #[prost(enumeration = "CommandState", tag = "4")]
+    pub state: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCommandTargetsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub targets: ::prost::alloc::vec::Vec<CommandTarget>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Targets that match, over all pages.
+    #[prost(int64, tag = "3")]
+    pub total_size: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchCommandRequest {
+    /// `commands/{command}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchCommandResponse {
+    #[prost(message, optional, tag = "1")]
+    pub command: ::core::option::Option<Command>,
+    /// Targets that changed since the message before; all of them at first.
+    #[prost(message, repeated, tag = "2")]
+    pub changed: ::prost::alloc::vec::Vec<CommandTarget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelCommandRequest {
+    /// `commands/{command}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
 /// Whether an agent can be reached now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -905,6 +1147,66 @@ impl Liveness {
             "LIVENESS_UNSPECIFIED" => Some(Self::Unspecified),
             "ALIVE" => Some(Self::Alive),
             "SILENT" => Some(Self::Silent),
+            _ => None,
+        }
+    }
+}
+/// Where a target stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CommandState {
+    Unspecified = 0,
+    /// It waits. Nothing was sent.
+    Queued = 1,
+    /// It was given to a gateway, or to the agent's record.
+    Routed = 2,
+    /// It is on the agent's socket.
+    Sent = 3,
+    /// The agent's end has it.
+    Delivered = 4,
+    /// Its effect was seen.
+    Confirmed = 5,
+    /// It was not sent, and will not be.
+    Refused = 6,
+    /// It was not sent in time.
+    Expired = 7,
+    /// Nobody knows whether it was sent: `reason` names what was lost. It is not sent again.
+    Unknown = 8,
+    /// It was taken back before it was sent.
+    Cancelled = 9,
+}
+impl CommandState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COMMAND_STATE_UNSPECIFIED",
+            Self::Queued => "QUEUED",
+            Self::Routed => "ROUTED",
+            Self::Sent => "SENT",
+            Self::Delivered => "DELIVERED",
+            Self::Confirmed => "CONFIRMED",
+            Self::Refused => "REFUSED",
+            Self::Expired => "EXPIRED",
+            Self::Unknown => "UNKNOWN",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COMMAND_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUEUED" => Some(Self::Queued),
+            "ROUTED" => Some(Self::Routed),
+            "SENT" => Some(Self::Sent),
+            "DELIVERED" => Some(Self::Delivered),
+            "CONFIRMED" => Some(Self::Confirmed),
+            "REFUSED" => Some(Self::Refused),
+            "EXPIRED" => Some(Self::Expired),
+            "UNKNOWN" => Some(Self::Unknown),
+            "CANCELLED" => Some(Self::Cancelled),
             _ => None,
         }
     }
@@ -3040,6 +3342,608 @@ pub mod custom_messages_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "muster.control.v1.CustomMessages";
     impl<T> tonic::server::NamedService for CustomMessagesServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod commands_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// Commands: what agents are told once, and what became of it.
+    ///
+    /// A command is durable before the call that gives it returns, and from then on each of its targets
+    /// reaches a state that is true, whatever fails: CONFIRMED, REFUSED, EXPIRED, CANCELLED, UNKNOWN, or
+    /// DELIVERED or SENT once nothing more can be seen of it. What may have been sent is never sent
+    /// again.
+    #[derive(Debug, Clone)]
+    pub struct CommandsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl CommandsClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> CommandsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CommandsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CommandsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Gives a command to one agent, to a list or to all that a selector selects. Told to agents in
+        /// the order in which commands are given to one server.
+        pub async fn create_command(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateCommandRequest>,
+        ) -> std::result::Result<tonic::Response<super::CreateCommandResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Commands/CreateCommand");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Commands", "CreateCommand"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_command(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCommandRequest>,
+        ) -> std::result::Result<tonic::Response<super::Command>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Commands/GetCommand");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Commands", "GetCommand"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists commands, newest first.
+        pub async fn list_commands(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCommandsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListCommandsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Commands/ListCommands");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Commands", "ListCommands"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the agents of a command, in order of their instance uid.
+        pub async fn list_command_targets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCommandTargetsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListCommandTargetsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Commands/ListCommandTargets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Commands", "ListCommandTargets"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends the command with all its targets, then whatever changes, until it is settled. Then the
+        /// stream ends.
+        pub async fn watch_command(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchCommandRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchCommandResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Commands/WatchCommand");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Commands", "WatchCommand"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes back what was not sent: targets that are QUEUED. The others go on.
+        pub async fn cancel_command(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelCommandRequest>,
+        ) -> std::result::Result<tonic::Response<super::Command>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Commands/CancelCommand");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Commands", "CancelCommand"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod commands_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CommandsServer.
+    #[async_trait]
+    pub trait Commands: std::marker::Send + std::marker::Sync + 'static {
+        /// Gives a command to one agent, to a list or to all that a selector selects. Told to agents in
+        /// the order in which commands are given to one server.
+        async fn create_command(
+            &self,
+            request: tonic::Request<super::CreateCommandRequest>,
+        ) -> std::result::Result<tonic::Response<super::CreateCommandResponse>, tonic::Status>;
+        async fn get_command(
+            &self,
+            request: tonic::Request<super::GetCommandRequest>,
+        ) -> std::result::Result<tonic::Response<super::Command>, tonic::Status>;
+        /// Lists commands, newest first.
+        async fn list_commands(
+            &self,
+            request: tonic::Request<super::ListCommandsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListCommandsResponse>, tonic::Status>;
+        /// Lists the agents of a command, in order of their instance uid.
+        async fn list_command_targets(
+            &self,
+            request: tonic::Request<super::ListCommandTargetsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListCommandTargetsResponse>, tonic::Status>;
+        /// Server streaming response type for the WatchCommand method.
+        type WatchCommandStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchCommandResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Sends the command with all its targets, then whatever changes, until it is settled. Then the
+        /// stream ends.
+        async fn watch_command(
+            &self,
+            request: tonic::Request<super::WatchCommandRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchCommandStream>, tonic::Status>;
+        /// Takes back what was not sent: targets that are QUEUED. The others go on.
+        async fn cancel_command(
+            &self,
+            request: tonic::Request<super::CancelCommandRequest>,
+        ) -> std::result::Result<tonic::Response<super::Command>, tonic::Status>;
+    }
+    /// Commands: what agents are told once, and what became of it.
+    ///
+    /// A command is durable before the call that gives it returns, and from then on each of its targets
+    /// reaches a state that is true, whatever fails: CONFIRMED, REFUSED, EXPIRED, CANCELLED, UNKNOWN, or
+    /// DELIVERED or SENT once nothing more can be seen of it. What may have been sent is never sent
+    /// again.
+    #[derive(Debug)]
+    pub struct CommandsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CommandsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CommandsServer<T>
+    where
+        T: Commands,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/muster.control.v1.Commands/CreateCommand" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateCommandSvc<T: Commands>(pub Arc<T>);
+                    impl<T: Commands> tonic::server::UnaryService<super::CreateCommandRequest> for CreateCommandSvc<T> {
+                        type Response = super::CreateCommandResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateCommandRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Commands>::create_command(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateCommandSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Commands/GetCommand" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCommandSvc<T: Commands>(pub Arc<T>);
+                    impl<T: Commands> tonic::server::UnaryService<super::GetCommandRequest> for GetCommandSvc<T> {
+                        type Response = super::Command;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCommandRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Commands>::get_command(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCommandSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Commands/ListCommands" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCommandsSvc<T: Commands>(pub Arc<T>);
+                    impl<T: Commands> tonic::server::UnaryService<super::ListCommandsRequest> for ListCommandsSvc<T> {
+                        type Response = super::ListCommandsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCommandsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Commands>::list_commands(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCommandsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Commands/ListCommandTargets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCommandTargetsSvc<T: Commands>(pub Arc<T>);
+                    impl<T: Commands> tonic::server::UnaryService<super::ListCommandTargetsRequest>
+                        for ListCommandTargetsSvc<T>
+                    {
+                        type Response = super::ListCommandTargetsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCommandTargetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Commands>::list_command_targets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCommandTargetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Commands/WatchCommand" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchCommandSvc<T: Commands>(pub Arc<T>);
+                    impl<T: Commands>
+                        tonic::server::ServerStreamingService<super::WatchCommandRequest>
+                        for WatchCommandSvc<T>
+                    {
+                        type Response = super::WatchCommandResponse;
+                        type ResponseStream = T::WatchCommandStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchCommandRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Commands>::watch_command(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchCommandSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Commands/CancelCommand" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelCommandSvc<T: Commands>(pub Arc<T>);
+                    impl<T: Commands> tonic::server::UnaryService<super::CancelCommandRequest> for CancelCommandSvc<T> {
+                        type Response = super::Command;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelCommandRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Commands>::cancel_command(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelCommandSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for CommandsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "muster.control.v1.Commands";
+    impl<T> tonic::server::NamedService for CommandsServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

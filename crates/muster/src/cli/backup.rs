@@ -54,13 +54,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 pub(super) fn text(summary: &Summary) -> String {
     let held = if summary.held { ", offers held" } else { "" };
     format!(
-        "{} configs with {} revisions, {} assignments (decision {}){held}, labels of {} agents; \
-         taken {}, {} bytes, whole",
+        "{} configs with {} revisions, {} assignments (decision {}){held}, labels of {} agents, \
+         {} commands; taken {}, {} bytes, whole",
         summary.configs,
         summary.revisions,
         summary.assignments,
         summary.decision,
         summary.labelled,
+        summary.commands,
         super::time::rfc3339(summary.created.0),
         summary.bytes,
     )
@@ -78,6 +79,7 @@ pub(super) fn shape(summary: &Summary) -> serde_json::Value {
         "decision": summary.decision,
         "held": summary.held,
         "labelled_agents": summary.labelled,
+        "commands": summary.commands,
         "bytes": summary.bytes,
     })
 }

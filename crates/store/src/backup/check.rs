@@ -132,6 +132,10 @@ impl Contents {
                 tables::labels::decode(&key, &bytes).map_err(unreadable)?;
                 self.summary.labelled += 1;
             }
+            Table::Commands => {
+                let part = tables::commands::decode(&key, &bytes).map_err(unreadable)?.value;
+                self.summary.commands += u64::from(part.order.is_some());
+            }
             Table::Intent => {
                 self.assignments = tables::intent::decode(&key, &bytes).map_err(unreadable)?.value;
                 self.summary.decision = value.version;

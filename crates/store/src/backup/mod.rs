@@ -24,10 +24,10 @@ pub use take::take;
 use crate::Table;
 
 /// Newest format understood.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Tables that a backup holds.
-const TABLES: [Table; 3] = [Table::Configs, Table::Labels, Table::Intent];
+const TABLES: [Table; 4] = [Table::Configs, Table::Labels, Table::Commands, Table::Intent];
 
 /// What a backup says of itself, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +46,8 @@ pub struct Summary {
     pub assignments: u64,
     /// Agents with labels.
     pub labelled: u64,
+    /// Commands.
+    pub commands: u64,
     /// Number of the decision that made the assignments; 0 if there was none.
     pub decision: u64,
     /// Whether offers were held.

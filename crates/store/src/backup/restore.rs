@@ -163,6 +163,10 @@ async fn put(
 /// A value as it is to be put back.
 fn prepared(value: &Value, at: u64, how: &Restore) -> Result<(Key, Bytes), BackupError> {
     let (key, bytes) = (key(value, at)?, Bytes::copy_from_slice(&value.value));
+    if key.table == Table::Commands {
+        let bytes = not_sent_again(&key, &bytes)?;
+        return Ok((key, bytes));
+    }
     if key.table != Table::Intent || how.hold.is_none() {
         return Ok((key, bytes));
     }
@@ -172,6 +176,16 @@ fn prepared(value: &Value, at: u64, how: &Restore) -> Result<(Key, Bytes), Backu
     }
     let bytes = tables::intent::encode(&loaded.value, &loaded.unknown);
     Ok((key, bytes))
+}
+
+/// Whoever took the backup may have gone on with the command: nothing of it is done on the word of
+/// a file.
+fn not_sent_again(key: &Key, bytes: &Bytes) -> Result<Bytes, BackupError> {
+    let mut loaded = tables::commands::decode(key, bytes)?;
+    for target in &mut loaded.value.targets {
+        target.restored(target.changed);
+    }
+    Ok(tables::commands::encode(&loaded.value, &loaded.unknown))
 }
 
 fn hash(body: &Body, at: u64) -> Result<ConfigHash, BackupError> {

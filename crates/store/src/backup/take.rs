@@ -37,8 +37,10 @@ pub async fn take(
     for (key, stored) in &configs {
         sink.value(key, stored)?;
     }
-    for (key, stored) in all(ledger, Table::Labels).await? {
-        sink.value(&key, &stored)?;
+    for table in [Table::Labels, Table::Commands] {
+        for (key, stored) in all(ledger, table).await? {
+            sink.value(&key, &stored)?;
+        }
     }
     if let Some(stored) = intent.filter(|stored| !stored.value.is_empty()) {
         sink.value(&Key::intent(), &stored)?;

@@ -5,6 +5,7 @@ use std::io::Cursor as File;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Hold};
 use model::brake::Brake;
+use model::command::{CommandId, State, Target};
 use model::record::Offered;
 use model::selector::Selector;
 use model::{AgentRecord, Config, ConfigHash, Revision, RevisionRef, Timestamp};
@@ -14,6 +15,7 @@ use prost::Message as _;
 use services::Golden;
 
 use super::*;
+use crate::tables::commands::{Part, decode, encode};
 use crate::tables::labels::AgentLabels;
 use crate::{Key, Memory, Store, Stored, Version, Write, tables};
 
@@ -120,6 +122,33 @@ async fn what_was_taken_is_put_back() {
     }
 }
 
+/// Who knows how far it came since the backup was taken?
+#[tokio::test]
+async fn a_command_that_is_put_back_is_not_sent_on_its_word() {
+    let before = ledger().await;
+    let id = CommandId([6; 16]);
+    let mut targets = State::ALL.map(|_| Target::new(UID, NOW));
+    for (target, state) in targets.iter_mut().zip(State::ALL) {
+        (target.state, target.attempts) = (state, 1);
+    }
+    let (number, created, targets) = (1, NOW, targets.to_vec());
+    let part = Part { id, number, created, order: None, targets };
+    set(&before, part.key(), 3, encode(&part, &Bytes::new())).await;
+    let (file, _) = taken(&before).await;
+    let after = Memory::default();
+    restore(&after, File::new(&file), &plainly()).await.unwrap();
+    let stored = after.get(&[part.key()]).await.unwrap().pop().flatten().unwrap();
+    let restored = decode(&part.key(), &stored.value).unwrap().value;
+    for (before, after) in part.targets.iter().zip(restored.targets) {
+        let expected = match before.state {
+            State::Queued => State::Cancelled,
+            State::Routed => State::Unknown,
+            state => state,
+        };
+        assert_eq!(after.state, expected, "from {:?}", before.state);
+    }
+}
+
 #[tokio::test]
 async fn an_empty_ledger_is_a_backup_too() {
     let (file, summary) = taken(&Memory::default()).await;
@@ -222,7 +251,7 @@ async fn the_newest_decision_is_found_among_records() {
 async fn golden_backups_are_put_back_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR")).part("backup");
     let (today, summary) = taken(&ledger().await).await;
-    for (_, file) in files.versions("backup", 1, &today) {
+    for (_, file) in files.versions("backup", 2, &today) {
         let after = Memory::default();
         let restored = restore(&after, File::new(&file), &plainly()).await.unwrap();
         assert_eq!(restored.summary, summary);

@@ -321,6 +321,170 @@ pub struct AgentLabels {
     #[prost(uint64, tag = "3")]
     pub updated_unix_ms: u64,
 }
+/// A command, or a part of one. Table `commands`, key its id and the number of the part: at most
+/// 256 targets are in one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Command {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub command_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    pub part: u32,
+    #[prost(uint64, tag = "4")]
+    pub created_unix_ms: u64,
+    /// Only in part 0, which is written last.
+    #[prost(message, optional, tag = "5")]
+    pub order: ::core::option::Option<command::Order>,
+    #[prost(message, repeated, tag = "6")]
+    pub targets: ::prost::alloc::vec::Vec<command::Target>,
+}
+/// Nested message and enum types in `Command`.
+pub mod command {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Order {
+        #[prost(string, tag = "6")]
+        pub actor: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "7")]
+        pub expires_unix_ms: u64,
+        #[prost(bool, tag = "8")]
+        pub queue: bool,
+        #[prost(string, tag = "9")]
+        pub selector: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "10")]
+        pub max_per_second: u32,
+        #[prost(uint64, tag = "11")]
+        pub confirm_ms: u64,
+        /// SHA-256 over the request.
+        #[prost(bytes = "vec", tag = "12")]
+        pub digest: ::prost::alloc::vec::Vec<u8>,
+        /// Name of the control that carries it out.
+        #[prost(string, tag = "13")]
+        pub driver: ::prost::alloc::string::String,
+        /// In all parts.
+        #[prost(uint32, tag = "14")]
+        pub targets: u32,
+        #[prost(oneof = "order::Action", tags = "1, 2, 3, 4, 5")]
+        pub action: ::core::option::Option<order::Action>,
+    }
+    /// Nested message and enum types in `Order`.
+    pub mod order {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+        pub enum Action {
+            #[prost(message, tag = "1")]
+            Restart(super::Restart),
+            #[prost(message, tag = "2")]
+            Refresh(super::Refresh),
+            #[prost(message, tag = "3")]
+            Disconnect(super::Disconnect),
+            #[prost(message, tag = "4")]
+            Reidentify(super::Reidentify),
+            #[prost(message, tag = "5")]
+            CustomMessage(super::CustomMessage),
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Restart {}
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Refresh {}
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Disconnect {}
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Reidentify {
+        #[prost(bytes = "vec", tag = "1")]
+        pub instance_uid: ::prost::alloc::vec::Vec<u8>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CustomMessage {
+        #[prost(string, tag = "1")]
+        pub capability: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub r#type: ::prost::alloc::string::String,
+        #[prost(bytes = "vec", tag = "3")]
+        pub data: ::prost::alloc::vec::Vec<u8>,
+        #[prost(bool, tag = "4")]
+        pub wants_reply: bool,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Target {
+        #[prost(bytes = "vec", tag = "1")]
+        pub instance_uid: ::prost::alloc::vec::Vec<u8>,
+        #[prost(enumeration = "State", tag = "2")]
+        pub state: i32,
+        /// Empty: the agent's record.
+        #[prost(string, tag = "3")]
+        pub gateway_id: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "4")]
+        pub epoch: u64,
+        #[prost(uint32, tag = "5")]
+        pub attempts: u32,
+        #[prost(string, tag = "6")]
+        pub reason: ::prost::alloc::string::String,
+        /// The agent's signs when it was routed.
+        #[prost(uint64, tag = "7")]
+        pub restarts: u64,
+        #[prost(uint64, tag = "8")]
+        pub full_reports: u64,
+        #[prost(uint64, tag = "9")]
+        pub routed_unix_ms: u64,
+        #[prost(uint64, tag = "10")]
+        pub changed_unix_ms: u64,
+        /// Not routed to the same place again before then.
+        #[prost(uint64, tag = "11")]
+        pub again_unix_ms: u64,
+    }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        Queued = 1,
+        Routed = 2,
+        Sent = 3,
+        Delivered = 4,
+        Confirmed = 5,
+        Refused = 6,
+        Expired = 7,
+        Unknown = 8,
+        Cancelled = 9,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Queued => "QUEUED",
+                Self::Routed => "ROUTED",
+                Self::Sent => "SENT",
+                Self::Delivered => "DELIVERED",
+                Self::Confirmed => "CONFIRMED",
+                Self::Refused => "REFUSED",
+                Self::Expired => "EXPIRED",
+                Self::Unknown => "UNKNOWN",
+                Self::Cancelled => "CANCELLED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "QUEUED" => Some(Self::Queued),
+                "ROUTED" => Some(Self::Routed),
+                "SENT" => Some(Self::Sent),
+                "DELIVERED" => Some(Self::Delivered),
+                "CONFIRMED" => Some(Self::Confirmed),
+                "REFUSED" => Some(Self::Refused),
+                "EXPIRED" => Some(Self::Expired),
+                "UNKNOWN" => Some(Self::Unknown),
+                "CANCELLED" => Some(Self::Cancelled),
+                _ => None,
+            }
+        }
+    }
+}
 /// A value that could not be read, kept for somebody to look at. Table `quarantine`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Quarantined {

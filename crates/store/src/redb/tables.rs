@@ -44,6 +44,7 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Labels => "labels.outbox",
         Table::Leases => "leases.outbox",
         Table::Quarantine => "quarantine.outbox",
+        Table::Commands => "commands.outbox",
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Hold};
 use model::brake::{Brake, Stage};
+use model::command::{Action, CommandId, Custom, Order, Signs, State, Target};
 use model::record::{CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, Reported};
 use model::selector::Selector;
 use model::{
@@ -15,7 +16,7 @@ use opamp::v1::*;
 use services::Golden;
 
 use crate::tables::labels::AgentLabels;
-use crate::tables::{Loaded, agents, configs, intent, labels, leases, quarantine};
+use crate::tables::{Loaded, agents, commands, configs, intent, labels, leases, quarantine};
 use crate::{Error, Key, Presence, Version, layout};
 
 const UID: InstanceUid = InstanceUid::from_bytes([7; 16]);
@@ -78,6 +79,14 @@ fn golden_values_are_read_for_ever() {
         |_| quarantined(),
         quarantine::encode,
         |bytes| quarantine::decode(&crate::quarantine::place(&Key::config("collector")), bytes),
+    );
+
+    table(
+        &mut files,
+        ("command", 1),
+        |_| command(),
+        commands::encode,
+        |bytes| commands::decode(&command().key(), bytes),
     );
 
     let presence = Presence {
@@ -271,4 +280,42 @@ fn agent_labels() -> AgentLabels {
     let labels: BTreeMap<_, _> =
         labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     AgentLabels { labels, updated: Timestamp(1_700_000_000_007) }
+}
+
+fn command() -> commands::Part {
+    let (id, created) = (CommandId([6; 16]), Timestamp(1_700_000_000_008));
+    let custom = Custom {
+        capability: "com.example".to_owned(),
+        kind: "go".to_owned(),
+        data: vec![1, 2, 3],
+        wants_reply: true,
+    };
+    let order = Order {
+        id,
+        action: Action::Custom(custom),
+        actor: "alice".to_owned(),
+        created,
+        expires: Timestamp(1_700_000_030_008),
+        queue: true,
+        selector: "env=prod".to_owned(),
+        max_per_second: 50,
+        confirm_ms: 30_000,
+        digest: [8; 32],
+        driver: "muster-1".to_owned(),
+        targets: 9,
+    };
+    let target = |state| Target {
+        uid: UID,
+        state,
+        gateway: Some(GatewayId::new("gateway-1")),
+        epoch: 3,
+        attempts: 2,
+        reason: "why".to_owned(),
+        before: Signs { restarts: 4, full_reports: 5 },
+        routed: Timestamp(1_700_000_000_009),
+        changed: Timestamp(1_700_000_000_010),
+        again: Timestamp(1_700_000_000_011),
+    };
+    let targets = State::ALL.map(target).to_vec();
+    commands::Part { id, number: 0, created, order: Some(order), targets }
 }

@@ -10,6 +10,7 @@ use prost::encoding::{DecodeContext, decode_key, skip_field};
 use crate::{Error, Key};
 
 pub mod agents;
+pub mod commands;
 pub mod configs;
 #[cfg(test)]
 mod golden;

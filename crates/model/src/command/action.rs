@@ -1,0 +1,57 @@
+//! What a command does.
+
+use opamp::InstanceUid;
+
+/// What is to happen to each agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It restarts. OpAMP's restart has no id: an agent that is told twice restarts twice.
+    Restart,
+    /// It reports its full state.
+    Refresh,
+    /// Its connection is closed.
+    Disconnect,
+    /// It is told to go by another uid.
+    Reidentify {
+        /// The new one.
+        uid: InstanceUid,
+    },
+    /// It is sent a message of a capability of its own.
+    Custom(Custom),
+}
+
+/// A message of a custom capability.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Custom {
+    /// The capability that the agent declared.
+    pub capability: String,
+    /// What kind of message of it.
+    pub kind: String,
+    /// Its payload.
+    pub data: Vec<u8>,
+    /// An answer to it is waited for.
+    pub wants_reply: bool,
+}
+
+impl Action {
+    /// Whether one can see that it had its effect.
+    pub fn is_visible(&self) -> bool {
+        match self {
+            Self::Restart | Self::Refresh | Self::Disconnect | Self::Reidentify { .. } => true,
+            Self::Custom(custom) => custom.wants_reply,
+        }
+    }
+
+    /// Whether it is told in words: such a command may wait in a record for a poll.
+    pub fn is_told(&self) -> bool {
+        !matches!(self, Self::Disconnect)
+    }
+
+    /// How long its effect is waited for, in milliseconds, if nobody says.
+    pub fn confirm_ms(&self) -> u64 {
+        match self {
+            Self::Restart => 120_000,
+            _ => 30_000,
+        }
+    }
+}
