@@ -75,9 +75,17 @@ pub(super) fn unfinished(evidence: &Evidence) -> Vec<Violation> {
             let what = format!("agent {} has other labels than {labels:?}", agent.index);
             found.push(violation("I2", what));
         }
-        let Some(assignment) = evidence.assignments.resolve(record) else { continue };
-        let applied = agent.status.status == i32::from(RemoteConfigStatuses::Applied);
         let hash = &agent.status.last_remote_config_hash[..];
+        let Some(assignment) = evidence.assignments.resolve(record) else {
+            // What was offered before nothing was decided any more is offered still.
+            let open = record.offered.config.as_ref().is_some_and(|offer| hash != offer.hash.0);
+            if open {
+                let what = format!("agent {} has not answered its offer", agent.index);
+                found.push(violation("I2", what));
+            }
+            continue;
+        };
+        let applied = agent.status.status == i32::from(RemoteConfigStatuses::Applied);
         let offered = record.offered.config.as_ref() == Some(&assignment.config);
         if !applied || !offered || hash != assignment.config.hash.0 {
             let name = &assignment.name;
