@@ -97,6 +97,7 @@ async fn main() -> anyhow::Result<()> {
         urls: arguments.urls.clone(),
         heartbeat: Duration::from_secs(arguments.heartbeat),
         connects_per_second: arguments.rate,
+        custom_capabilities: Vec::new(),
         keeps_entries: false,
         trust: arguments.trust()?,
     };

@@ -68,6 +68,7 @@ impl Cluster {
             urls: gateways.iter().map(|gateway| self.url(*gateway)).collect(),
             heartbeat,
             connects_per_second: 0,
+            custom_capabilities: vec![agent::core::ECHO.to_owned()],
             keeps_entries: true,
             trust: Default::default(),
         };
@@ -241,6 +242,7 @@ async fn one_process_killed_and_started_again_has_everything() {
         urls: vec![muster.opamp.clone().unwrap()],
         heartbeat: Duration::from_millis(500),
         connects_per_second: 0,
+        custom_capabilities: vec![agent::core::ECHO.to_owned()],
         keeps_entries: false,
         trust: Default::default(),
     };

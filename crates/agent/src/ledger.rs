@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use opamp::v1::CustomMessage;
+
 use crate::limits::LEDGER_ENTRIES_MAX;
 
 /// The agent's record of its own life. Counters are complete; entries are the newest ones.
@@ -23,6 +25,10 @@ pub struct Ledger {
     pub repeated_offers: u64,
     /// Restart commands.
     pub restarts: u64,
+    /// Custom messages of capabilities that it declares.
+    pub custom_messages: u64,
+    /// Custom messages of others, which it drops.
+    pub foreign_messages: u64,
     /// Error responses.
     pub errors: u64,
     /// Connections made.
@@ -48,6 +54,8 @@ pub enum Entry {
     Applied(Vec<u8>, Result<(), String>),
     /// A new uid was given.
     Identified([u8; 16]),
+    /// A custom message came.
+    Told(CustomMessage),
     /// The server answered with an error.
     Error(String),
 }
@@ -76,6 +84,14 @@ impl Ledger {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Data of the custom messages of one type that came, in order.
+    pub fn told<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.entries().filter_map(move |entry| match entry {
+            Entry::Told(message) if message.r#type == kind => Some(&message.data[..]),
+            _ => None,
+        })
     }
 
     pub(crate) fn note(&mut self, entry: impl FnOnce() -> Entry) {

@@ -14,6 +14,8 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const RETRY_FIRST_MS: u64 = 50;
 /// Longest pause before connecting again, in milliseconds.
 pub(crate) const RETRY_LAST_MS: u64 = 30_000;
+/// Custom messages that wait to be sent; what comes on top of them is not answered.
+pub(crate) const WORDS_MAX: usize = 256;
 /// Entries a ledger keeps; counters go on beyond it.
 pub(crate) const LEDGER_ENTRIES_MAX: usize = 1024;
 /// Reports whose answers an agent waits for, in messages; older ones count as never answered.

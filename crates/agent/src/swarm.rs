@@ -23,6 +23,8 @@ pub struct Swarm {
     pub heartbeat: Duration,
     /// Connections begun per second; 0 begins all at once.
     pub connects_per_second: u32,
+    /// Custom capabilities that all of them declare.
+    pub custom_capabilities: Vec<String>,
     /// Whether ledgers keep entries.
     pub keeps_entries: bool,
     /// Whom all of them trust, and what they show.
@@ -37,6 +39,7 @@ impl Swarm {
             .map(|index| {
                 let settings = Settings {
                     heartbeat_ms: u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX),
+                    custom_capabilities: self.custom_capabilities.clone(),
                     keeps_entries: self.keeps_entries,
                     start_time_unix_nano: begun,
                     ..settings(self.first + index)

@@ -53,6 +53,7 @@ fn swarm(opamp: &str, agents: u16) -> anyhow::Result<Vec<agent::Handle>> {
         urls: vec![opamp.to_owned()],
         heartbeat: limits::DEMO_HEARTBEAT,
         connects_per_second: 0,
+        custom_capabilities: vec![agent::core::ECHO.to_owned()],
         keeps_entries: false,
         trust: Default::default(),
     };

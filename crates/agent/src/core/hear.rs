@@ -12,6 +12,7 @@ impl Agent {
     pub fn hear(&mut self, message: &ServerToAgent, now_unix_nano: u64) -> Option<u64> {
         self.ledger.received += 1;
         self.proof.heard(message);
+        self.words.answered(message.error_response.is_some());
         if let Some(error) = &message.error_response {
             return self.refused(error);
         }
@@ -30,6 +31,12 @@ impl Agent {
             self.uid = uid;
             self.ledger.note(|| Entry::Identified(*uid.as_bytes()));
         }
+        if let Some(custom) = &message.custom_capabilities {
+            self.words.server_declares(custom);
+        }
+        if let Some(said) = &message.custom_message {
+            self.told(said);
+        }
         if let Some(config) = &message.remote_config {
             self.offered(config);
         }
@@ -38,6 +45,17 @@ impl Agent {
             self.heartbeat_ms = opamp.heartbeat_interval_seconds.saturating_mul(1000);
         }
         None
+    }
+
+    /// A word that belongs to no capability of its own is not for it.
+    fn told(&mut self, said: &CustomMessage) {
+        if !self.words.declares(&said.capability) {
+            self.ledger.foreign_messages += 1;
+            return;
+        }
+        self.ledger.custom_messages += 1;
+        self.ledger.note(|| Entry::Told(said.clone()));
+        self.words.answer(said);
     }
 
     fn refused(&mut self, error: &ServerErrorResponse) -> Option<u64> {

@@ -6,6 +6,7 @@ mod parts;
 mod proof;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,8 @@ use opamp::v1::*;
 use crate::ledger::{Entry, Ledger};
 pub use parts::Parts;
 use proof::Proof;
+use words::Words;
+pub use words::{ECHO, PING, PONG};
 
 /// How an agent is made.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct Settings {
     pub start_time_unix_nano: u64,
     /// Whether it can apply a config.
     pub apply: fn(&AgentRemoteConfig) -> Result<(), String>,
+    /// Custom capabilities it declares.
+    pub custom_capabilities: Vec<String>,
     /// Whether its ledger keeps entries.
     pub keeps_entries: bool,
 }
@@ -70,6 +75,7 @@ impl Settings {
             full_on_reconnect: false,
             start_time_unix_nano: 0,
             apply: fails_on_request,
+            custom_capabilities: Vec::new(),
             keeps_entries: true,
         }
     }
@@ -97,6 +103,7 @@ pub struct Agent {
     /// Statuses that the server is yet to be told, one message each.
     outcomes: VecDeque<Outcome>,
     disconnected: bool,
+    words: Words,
     proof: Proof,
     /// What happened so far.
     pub ledger: Ledger,
@@ -135,6 +142,7 @@ impl Agent {
             status: RemoteConfigStatus::default(),
             outcomes: VecDeque::new(),
             disconnected: false,
+            words: Words::new(settings.custom_capabilities),
             proof: Proof::default(),
             ledger: Ledger::new(settings.keeps_entries),
         }
@@ -198,7 +206,7 @@ impl Agent {
 
     /// When it wants to speak next if nothing happens; `None` if it does not.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if self.due || !self.unsent.is_empty() || !self.outcomes.is_empty() {
+        if self.due || self.has_something() {
             return Some(self.last_sent_ms);
         }
         (self.heartbeat_ms > 0).then(|| self.last_sent_ms + self.heartbeat_ms)
@@ -213,7 +221,7 @@ impl Agent {
             self.settle(outcome);
         }
         let beats = self.heartbeat_ms > 0 && now_ms >= self.last_sent_ms + self.heartbeat_ms;
-        (self.due || !self.unsent.is_empty() || beats).then(|| self.compose(now_ms))
+        (self.due || self.has_something() || beats).then(|| self.compose(now_ms))
     }
 
     /// The next message as an agent sends it that polls: it always has one.
@@ -235,7 +243,12 @@ impl Agent {
     /// The message could not be sent: what was in it is told again under a new number.
     pub fn lost(&mut self, message: &AgentToServer) {
         self.unsent |= Parts::of(message);
+        self.words.lost(message);
         self.due = true;
+    }
+
+    fn has_something(&self) -> bool {
+        !self.unsent.is_empty() || !self.outcomes.is_empty() || self.words.wait()
     }
 
     fn compose(&mut self, now_ms: u64) -> AgentToServer {
@@ -254,12 +267,17 @@ impl Agent {
                 .then(|| self.effective_config.clone()),
             remote_config_status: has(Parts::STATUS, AgentCapabilities::ReportsRemoteConfig)
                 .then(|| self.status.clone()),
+            custom_capabilities: self.words.declared(parts == Parts::ALL),
+            custom_message: self.words.next(),
             ..Default::default()
         };
         let full = parts == Parts::ALL;
         self.ledger.sent += 1;
         self.ledger.full_reports += u64::from(full);
-        self.ledger.heartbeats += u64::from(parts.is_empty());
+        let bare = parts.is_empty()
+            && message.custom_capabilities.is_none()
+            && message.custom_message.is_none();
+        self.ledger.heartbeats += u64::from(bare);
         let sequence_num = self.next_sequence_num;
         self.ledger.note(|| Entry::Sent { sequence_num, full });
         self.proof.sent(&message);

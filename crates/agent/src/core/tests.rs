@@ -160,3 +160,62 @@ fn only_an_answer_proves_that_the_server_has_it() {
     agent.hear(&ServerToAgent::default(), 0);
     assert_eq!(agent.proven_status(), Some("1"));
 }
+
+fn ping(capability: &str, data: &[u8]) -> ServerToAgent {
+    let (capability, kind) = (capability.to_owned(), PING.to_owned());
+    let custom_message = Some(CustomMessage { capability, r#type: kind, data: data.to_vec() });
+    ServerToAgent { custom_message, ..Default::default() }
+}
+
+#[test]
+fn pings_of_its_own_capabilities_are_answered_in_order_one_to_a_message() {
+    let mut settings = Settings::new(InstanceUid::from_bytes([1; 16]));
+    settings.custom_capabilities = vec![ECHO.to_owned()];
+    let mut agent = Agent::new(settings);
+    let first = agent.next_message(0).unwrap();
+    assert_eq!(first.custom_capabilities.unwrap().capabilities, [ECHO]);
+    for (capability, data) in [(ECHO, b"a"), ("org.example.other", b"b"), (ECHO, b"c")] {
+        agent.hear(&ping(capability, data), 0);
+    }
+    assert_eq!((agent.ledger.custom_messages, agent.ledger.foreign_messages), (2, 1));
+    let said = |message: AgentToServer| {
+        assert_eq!(message.custom_capabilities, None, "told once");
+        let said = message.custom_message.unwrap();
+        (said.r#type, said.data)
+    };
+    let told: Vec<_> = std::iter::from_fn(|| agent.next_message(1)).map(said).collect();
+    assert_eq!(told, [(PONG.to_owned(), b"a".to_vec()), (PONG.to_owned(), b"c".to_vec())]);
+    assert_eq!(agent.ledger.told(PING).collect::<Vec<_>>(), [b"a", b"c"]);
+}
+
+#[test]
+fn what_the_server_did_not_take_is_said_again() {
+    let mut agent = agent();
+    agent.next_message(0);
+    agent.say("org.example.talk", "word", b"a".to_vec());
+    agent.say("org.example.talk", "word", b"b".to_vec());
+    let data = |message: Option<AgentToServer>| message.unwrap().custom_message.unwrap().data;
+    let first = agent.next_message(1).unwrap();
+    agent.lost(&first);
+    assert_eq!(data(agent.next_message(2)), b"a");
+    let error_response = Some(ServerErrorResponse {
+        r#type: ServerErrorResponseType::Unavailable.into(),
+        ..Default::default()
+    });
+    agent.hear(&ServerToAgent { error_response, ..Default::default() }, 0);
+    assert_eq!(data(agent.next_message(3)), b"a");
+    agent.hear(&ServerToAgent::default(), 0);
+    assert_eq!(data(agent.next_message(4)), b"b");
+}
+
+#[test]
+fn capabilities_are_named_again_when_they_change_even_to_none() {
+    let mut agent = agent();
+    assert_eq!(agent.next_message(0).unwrap().custom_capabilities, None);
+    agent.set_custom_capabilities(vec![ECHO.to_owned()]);
+    let named = |message: Option<AgentToServer>| message.unwrap().custom_capabilities;
+    assert_eq!(named(agent.next_message(1)).unwrap().capabilities, [ECHO]);
+    agent.set_custom_capabilities(Vec::new());
+    assert_eq!(named(agent.next_message(2)), Some(CustomCapabilities::default()));
+    assert_eq!(agent.next_message(3), None);
+}

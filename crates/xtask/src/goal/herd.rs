@@ -23,6 +23,7 @@ pub(super) async fn gather(
         urls: urls.to_vec(),
         heartbeat,
         connects_per_second: 2_000,
+        custom_capabilities: Vec::new(),
         keeps_entries: false,
         trust: Default::default(),
     };

@@ -153,6 +153,7 @@ async fn establish(muster: &Muster, form: &Form) -> anyhow::Result<Vec<Handle>> 
         urls: vec![muster.opamp.clone().context("no gateway")?],
         heartbeat: Duration::from_secs(1),
         connects_per_second: form.capacity / 2,
+        custom_capabilities: Vec::new(),
         keeps_entries: false,
         trust: Default::default(),
     };

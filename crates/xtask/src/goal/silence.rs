@@ -42,6 +42,7 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
         urls: vec![url],
         heartbeat: Duration::from_secs(1),
         connects_per_second: 500,
+        custom_capabilities: Vec::new(),
         keeps_entries: false,
         trust: Default::default(),
     };
