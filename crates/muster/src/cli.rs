@@ -11,7 +11,9 @@ mod configs;
 mod consent;
 mod context;
 mod contexts;
+mod custom;
 mod files;
+mod following;
 mod gateways;
 mod help;
 mod json;
@@ -71,6 +73,11 @@ enum Command {
     /// An assignment gives the agents that a selector selects one revision of a config. Where
     /// several select an agent, the highest priority wins.
     Assign(assignments::Args),
+    /// See what agents say in custom messages
+    ///
+    /// Custom capabilities are agreed on by an agent and whoever knows it; Muster carries their
+    /// messages and does not look into them.
+    Custom(custom::Args),
     /// Show how the control plane itself is doing
     ///
     /// Processes and their roles, gateways and their sessions, whether the bus and the stores
@@ -140,6 +147,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Agents(args) => agents::run(args).await,
         Command::Config(args) => configs::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
+        Command::Custom(args) => custom::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Gateways(args) => gateways::run(args).await,
         Command::Backup(args) => backup::run(args).await,

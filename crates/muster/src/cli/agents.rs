@@ -6,7 +6,7 @@ use control::v1::{Agent, GetAgentRequest};
 use opamp::InstanceUid;
 use serde_json::Value;
 
-use super::output::{Format, json as to_json, print};
+use super::output::{Format, json as to_json, print, printable};
 use super::{Client, call, help, json, names};
 use crate::cli::call::Channel;
 use crate::exit::Failure;
@@ -143,11 +143,6 @@ fn plain(value: &Value) -> String {
         Value::String(text) => printable(text),
         value => value.to_string(),
     }
-}
-
-/// What agents say must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

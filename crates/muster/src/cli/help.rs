@@ -45,6 +45,8 @@ Examples:
   # Attributes select agents, and labels and attributes can be columns
   muster agents list -l 'service.name=otelcol,env in (prod,staging)'
   muster agents list -l '!canary' --columns name,label:zone,attr:host.name
+  # Who can be told something in words of its own
+  muster agents list --custom-capability org.example.echo --columns uid,name,custom
   # For scripts: uids alone, or everything
   muster agents list --status disconnected -o name
   muster agents list -o json | jq '.[].config.status'";
@@ -132,6 +134,14 @@ Examples:
 pub(super) const ASSIGN_REMOVE: &str = "\
 Examples:
   muster assign remove prod";
+
+pub(super) const CUSTOM_WATCH: &str = "\
+Examples:
+  muster custom watch
+  # One kind of message, from some agents
+  muster custom watch -l env=prod --capability org.example.echo --type pong
+  # For programs, and only what came after a position that such a line had
+  muster custom watch --capability org.example.echo -o json --from 1.2.3";
 
 pub(super) const STATUS: &str = "\
 Examples:

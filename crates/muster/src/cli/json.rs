@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use control::v1::impact::Kind;
 use control::v1::{
     Agent, Assignment, Config, ConfigRevision, ConfigStatus, ConnectionStatus, Hold, Impact,
-    WatchAgentsResponse,
+    ReceivedCustomMessage, WatchAgentsResponse,
 };
 use opamp::v1::any_value::Value as Any;
 use opamp::v1::{AgentConfigFile, AnyValue, ComponentDetails, ComponentHealth, KeyValue};
@@ -35,6 +35,7 @@ pub(super) fn agent(agent: &Agent) -> Value {
         "transport": text(&agent.transport),
         "remote_address": text(&agent.remote_address),
         "capabilities": opamp::capability::names(agent.capabilities),
+        "custom_capabilities": agent.custom_capabilities,
         "identifying_attributes": attributes(&agent.identifying_attributes),
         "non_identifying_attributes": attributes(&agent.non_identifying_attributes),
         "labels": agent.labels,
@@ -65,6 +66,26 @@ pub(super) fn watched(message: &WatchAgentsResponse) -> Value {
         "position": text(&message.position),
         "agent": message.agent.as_ref().map(agent),
     })
+}
+
+/// A custom message that came, and where a watch goes on after it.
+pub(super) fn received(said: &ReceivedCustomMessage, position: &str) -> Value {
+    let mut value = json!({
+        "instance_uid": short(&said.agent),
+        "capability": said.capability,
+        "type": said.r#type,
+        "size_bytes": said.size_bytes,
+        "time": time(said.receive_time.as_ref()),
+        "version": said.version,
+        "position": position,
+    });
+    let whole = usize::try_from(said.size_bytes) == Ok(said.data.len());
+    match std::str::from_utf8(&said.data) {
+        Ok(text) if whole => value["data"] = text.into(),
+        Ok(_) => value["data"] = Value::Null,
+        Err(_) => value["data_base64"] = BASE64_STANDARD.encode(&said.data).into(),
+    }
+    value
 }
 
 /// A config with its revisions.

@@ -34,6 +34,11 @@ pub(super) fn names(names: impl IntoIterator<Item = String>) -> String {
     names.into_iter().map(|name| name + "\n").collect()
 }
 
+/// What agents say must not steer a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Rows under a heading, if it has one.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -55,7 +60,7 @@ impl Table {
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let shown = |cell: String| match &cell[..] {
             "" => "-".to_owned(),
-            cell => cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+            cell => printable(cell),
         };
         self.rows.push(cells.into_iter().map(shown).collect());
     }

@@ -48,6 +48,7 @@ enum Cell {
     Address,
     Labels,
     Capabilities,
+    Custom,
 }
 
 const fn fixed(
@@ -59,7 +60,7 @@ const fn fixed(
     Fixed { name, heading, order_by, cell }
 }
 
-static COLUMNS: [Fixed; 17] = [
+static COLUMNS: [Fixed; 18] = [
     fixed("uid", "INSTANCE UID", "instance_uid", Cell::Uid),
     fixed("name", "NAME", "attributes.service.name", Cell::Attribute("service.name")),
     fixed("version", "VERSION", "attributes.service.version", Cell::Attribute("service.version")),
@@ -77,6 +78,7 @@ static COLUMNS: [Fixed; 17] = [
     fixed("os", "OS", "attributes.os.type", Cell::Attribute("os.type")),
     fixed("labels", "LABELS", "", Cell::Labels),
     fixed("capabilities", "CAPABILITIES", "", Cell::Capabilities),
+    fixed("custom", "CUSTOM CAPABILITIES", "", Cell::Custom),
 ];
 
 /// The names of all columns, for help and errors.
@@ -143,6 +145,7 @@ impl Cell {
                 labels.collect::<Vec<_>>().join(",")
             }
             Self::Capabilities => opamp::capability::names(agent.capabilities).join(","),
+            Self::Custom => agent.custom_capabilities.join(","),
         }
     }
 }

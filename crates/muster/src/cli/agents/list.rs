@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// Only agents that stand so with the config they are offered
     #[arg(long, value_enum)]
     config_status: Option<Standing>,
+    /// Only agents that declare this custom capability
+    #[arg(long, value_name = "NAME", default_value = "")]
+    custom_capability: String,
     /// Columns to show, in order
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', long_help = columns_help())]
     #[arg(default_value = columns::DEFAULT)]
@@ -112,6 +115,7 @@ impl Args {
             order_by: terms.join(", "),
             status: self.status.map_or(0, |status| status.wanted().into()),
             config_status: self.config_status.map_or(0, |standing| standing.wanted().into()),
+            custom_capability: self.custom_capability.clone(),
             ..Default::default()
         }
     }

@@ -2,97 +2,49 @@
 
 use control::v1::watch_agents_response::Change;
 use control::v1::{Agent, WatchAgentsRequest, WatchAgentsResponse};
-use tokio::time::{sleep, timeout};
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
-use super::super::output::{Format, note, write};
-use super::super::{Client, call, json};
-use crate::limits;
+use super::super::following::{self, Followed};
+use super::super::output::Format;
+use super::super::{Client, json};
 
-type Stream = Streaming<WatchAgentsResponse>;
+struct Agents<'a> {
+    client: &'a Client,
+    selector: &'a str,
+}
 
 /// Watches until interrupted, or until nobody reads what is printed.
 pub(super) async fn run(client: &Client, selector: &str, from: String) -> anyhow::Result<()> {
-    tokio::select! {
-        biased;
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-        watched = watch(client, selector, from) => watched,
-    }
-}
-
-async fn watch(client: &Client, selector: &str, mut position: String) -> anyhow::Result<()> {
     client.output.unless_names()?;
-    // A server that cannot be reached at first is an error, as for every command.
-    let opened = open(client, selector, &position).await?;
-    let mut stream = opened.map_err(|status| call::explain(status.into()))?;
-    if client.output != Format::Json && !write(line(HEADINGS.map(str::to_owned)))? {
-        return Ok(());
-    }
-    while let Some(status) = follow(&mut stream, client.output, &mut position).await? {
-        note(&format!("watch broke off, reconnecting: {}", status.message()));
-        if status.code() == Code::OutOfRange {
-            position.clear();
-        }
-        stream = reopen(client, selector, &mut position).await?;
-    }
-    Ok(())
+    let heading = (client.output != Format::Json).then(|| line(HEADINGS.map(str::to_owned)));
+    following::follow(&Agents { client, selector }, heading, from).await
 }
 
-/// Prints what comes until the stream breaks off; `None` if nobody reads any more.
-async fn follow(
-    stream: &mut Stream,
-    format: Format,
-    position: &mut String,
-) -> anyhow::Result<Option<Status>> {
-    loop {
-        let message = match timeout(limits::WATCH_SILENCE, stream.message()).await {
-            Ok(Ok(Some(message))) => message,
-            Ok(Ok(None)) => return Ok(Some(Status::unavailable("the server ended it"))),
-            Ok(Err(status)) => return Ok(Some(status)),
-            Err(_) => return Ok(Some(Status::unavailable("the server fell silent"))),
-        };
-        let text = match format {
-            Format::Json => printed_json(&message),
-            _ => row(&message),
-        };
-        if text.is_some_and(|text| !matches!(write(text), Ok(true))) {
-            return Ok(None);
-        }
-        *position = message.position;
+impl Followed for Agents<'_> {
+    type Message = WatchAgentsResponse;
+
+    async fn open(
+        &self,
+        position: &str,
+    ) -> anyhow::Result<Result<Streaming<WatchAgentsResponse>, Status>> {
+        let (selector, position) = (self.selector.to_owned(), position.to_owned());
+        let request = WatchAgentsRequest { selector, position };
+        let opened = self.client.call(|channel| async move {
+            let answer = super::client(channel).watch_agents(request).await;
+            Ok(answer.map(tonic::Response::into_inner))
+        });
+        opened.await
     }
-}
 
-async fn open(
-    client: &Client,
-    selector: &str,
-    position: &str,
-) -> anyhow::Result<Result<Stream, Status>> {
-    let (selector, position) = (selector.to_owned(), position.to_owned());
-    let request = WatchAgentsRequest { selector, position };
-    let opened = client.call(|channel| async move {
-        let answer = super::client(channel).watch_agents(request).await;
-        Ok(answer.map(tonic::Response::into_inner))
-    });
-    opened.await
-}
-
-/// Tries until the server is back. A position that it no longer knows is given up.
-async fn reopen(client: &Client, selector: &str, position: &mut String) -> anyhow::Result<Stream> {
-    let mut pause = limits::WATCH_RETRY_MIN;
-    loop {
-        sleep(pause).await;
-        pause = (pause * 2).min(limits::WATCH_RETRY_MAX);
-        match open(client, selector, position).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(status)) => match status.code() {
-                Code::OutOfRange => position.clear(),
-                Code::InvalidArgument | Code::Unimplemented | Code::Unauthenticated => {
-                    return Err(call::explain(status.into()));
-                }
-                _ => {}
-            },
-            Err(_) => {}
+    fn text(&self, message: &WatchAgentsResponse) -> Option<String> {
+        match self.client.output {
+            Format::Json => printed_json(message),
+            Format::Table | Format::Name => row(message),
         }
+    }
+
+    fn position(message: WatchAgentsResponse) -> String {
+        message.position
     }
 }
 

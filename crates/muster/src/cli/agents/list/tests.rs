@@ -56,10 +56,14 @@ fn columns_are_those_asked_for() {
 #[test]
 fn the_server_is_asked_to_sort_and_filter() {
     let flags = ["--sort", "last-seen:desc,label:zone", "--status", "connected"];
-    let request = args(&[&flags[..], &["--config-status", "failed"]].concat()).request();
+    let request = args(
+        &[&flags[..], &["--config-status", "failed", "--custom-capability", "a.b.c"]].concat(),
+    )
+    .request();
     assert_eq!(request.order_by, "last_seen_time desc, labels.zone");
     assert_eq!(request.status(), ConnectionStatus::Connected);
     assert_eq!(request.config_status(), ConfigStatus::Failed);
+    assert_eq!(request.custom_capability, "a.b.c");
     assert_eq!(args(&[]).request(), ListAgentsRequest::default());
 }
 
