@@ -88,9 +88,9 @@ pub(super) fn report(
     Outcome::Reply(tell(record))
 }
 
-/// Whether a session is the one that holds the agent, or was when its gateway was taken for dead. Its
-/// epoch alone does not say so: after records were lost, one that was given out may be given out
-/// again.
+/// Whether a session is the one that holds the agent, or was when its gateway was taken for dead.
+/// Its epoch alone does not say so: after records were lost, one that was given out may be given
+/// out again.
 fn may_hold(record: &AgentRecord, owner: &Owner) -> bool {
     match &record.owner {
         Some(holder) => holder == owner,
