@@ -2,6 +2,7 @@
 
 mod agents;
 mod processes;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -4,6 +4,7 @@ mod cap;
 mod cfg;
 mod client;
 mod comp;
+mod cust;
 mod evo;
 mod http;
 mod life;
@@ -167,5 +168,10 @@ cases! {
     comp::comp_06_details_are_kept_and_shown => ["COMP-06", "COMP-07"],
     comp::comp_07_who_does_not_answer_is_asked_no_more => ["COMP-07"],
     stat::otel_01_agents_are_found_by_conventional_attributes => ["OTEL-01"],
-    msg::cust_05_an_unknown_custom_message_is_acknowledged => ["CUST-05"],
+    cust::cust_01_custom_capabilities_replace_the_list => ["CUST-01"],
+    cust::cust_02_the_server_names_its_own_first => ["CUST-02"],
+    cust::cust_02_nothing_is_named_where_there_is_nothing => ["CUST-02"],
+    cust::cust_03_names_are_compared_as_a_whole => ["CUST-03"],
+    cust::cust_05_an_unknown_custom_message_is_acknowledged => ["CUST-05"],
+    cust::cust_07_what_agents_say_comes_in_order_and_once => ["CUST-07"],
 }

@@ -117,16 +117,6 @@ pub(crate) async fn err_11_statuses_of_bad_posts(fleet: &Fleet) {
     assert!(!error.error_response.unwrap().error_message.is_empty());
 }
 
-pub(crate) async fn cust_05_an_unknown_custom_message_is_acknowledged(fleet: &Fleet) {
-    let custom_message = Some(CustomMessage {
-        capability: "org.example.unheard".to_owned(),
-        r#type: "x".to_owned(),
-        data: vec![1, 2, 3],
-    });
-    let message = AgentToServer { custom_message, ..full(fleet.uid(), 0, "none") };
-    assert_eq!(fleet.poll(&message).await.error_response, None);
-}
-
 pub(crate) async fn msg_09_the_same_message_may_get_another_answer_later(fleet: &Fleet) {
     let (uid, case) = (fleet.uid(), "msg-09");
     let message = full(uid, 0, case);
