@@ -870,6 +870,20 @@ pub mod command {
         pub r#type: ::prost::alloc::string::String,
         #[prost(bytes = "vec", tag = "3")]
         pub data: ::prost::alloc::vec::Vec<u8>,
+        /// The answer that is waited for. Without it, delivery is the end of the command.
+        #[prost(message, optional, tag = "20")]
+        pub reply: ::core::option::Option<Reply>,
+    }
+    /// What an answer looks like: a message of the same capability that the agent sends after this
+    /// one was given to it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Reply {
+        #[prost(string, tag = "1")]
+        pub r#type: ::prost::alloc::string::String,
+        /// A member of both payloads, which must be JSON objects, that has the same value in both.
+        /// Without one the first message of the type is the answer, one for each command.
+        #[prost(string, tag = "2")]
+        pub key: ::prost::alloc::string::String,
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Count {
@@ -922,6 +936,20 @@ pub struct CommandTarget {
     /// Nothing more is waited for.
     #[prost(bool, tag = "9")]
     pub settled: bool,
+    /// What the agent answered, if an answer was waited for.
+    #[prost(message, optional, tag = "20")]
+    pub reply: ::core::option::Option<CommandReply>,
+}
+/// An agent's answer to a custom message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommandReply {
+    /// Empty if it is longer than is kept: 64 KiB, and less where a command has more than 64 agents.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "2")]
+    pub size_bytes: i64,
+    #[prost(message, optional, tag = "3")]
+    pub receive_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateCommandRequest {

@@ -29,8 +29,18 @@ pub struct Custom {
     pub kind: String,
     /// Its payload.
     pub data: Vec<u8>,
-    /// An answer to it is waited for.
-    pub wants_reply: bool,
+    /// The answer that is waited for, if one is.
+    pub reply: Option<Expected>,
+}
+
+/// What an answer looks like: a message of the same capability, from the agent that was told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expected {
+    /// Its type.
+    pub kind: String,
+    /// A member that both payloads have, as JSON objects, with the same value; empty if any answer
+    /// will do.
+    pub key: String,
 }
 
 impl Action {
@@ -38,7 +48,7 @@ impl Action {
     pub fn is_visible(&self) -> bool {
         match self {
             Self::Restart | Self::Refresh | Self::Disconnect | Self::Reidentify { .. } => true,
-            Self::Custom(custom) => custom.wants_reply,
+            Self::Custom(custom) => custom.reply.is_some(),
         }
     }
 

@@ -55,8 +55,14 @@ fn sight() -> impl Strategy<Value = Sight> {
             1 => Way::Record,
             _ => Way::None,
         };
-        let signs = Signs { restarts: count, full_reports: count };
-        Sight { way, session, epoch, signs, progress, renamed, replied }
+        let signs = Signs { restarts: count, full_reports: count, version: count };
+        let reply = replied.then_some(Reply {
+            data: vec![1],
+            size: 1,
+            at: Timestamp(count),
+            version: count,
+        });
+        Sight { way, session, epoch, signs, progress, renamed, reply }
     })
 }
 
@@ -76,8 +82,9 @@ fn order() -> impl Strategy<Value = Order> {
         Just(Action::Refresh),
         Just(Action::Disconnect),
         Just(Action::Reidentify { uid: InstanceUid::from_bytes([9; 16]) }),
-        any::<bool>().prop_map(|wants_reply| {
-            Action::Custom(Custom { wants_reply, ..Custom::default() })
+        any::<bool>().prop_map(|wanted| {
+            let reply = wanted.then(Expected::default);
+            Action::Custom(Custom { reply, ..Custom::default() })
         }),
     ];
     (action, any::<bool>(), 1_u64..120_000)
@@ -166,6 +173,9 @@ impl World {
     }
 
     fn check(&self, before: &Target) {
+        let answered = matches!(self.order.action, Action::Custom(_))
+            && self.target.state == State::Confirmed;
+        assert_eq!(self.target.reply.is_some(), answered, "an answer is kept with its effect");
         use State::*;
         let moves: &[State] = match before.state {
             Queued => &[Queued, Routed, Expired, Cancelled],
@@ -253,7 +263,7 @@ fn a_restart_is_confirmed_by_a_later_start_and_by_nothing_else() {
     for answer in [Answer::Sent, Answer::Delivered, Answer::Silence] {
         let mut world = routed(&order, &session("g1", 3));
         let mut later = session("g2", 4);
-        later.signs = Signs { restarts: 1, full_reports: 1 };
+        later.signs = Signs { restarts: 1, full_reports: 1, ..Signs::default() };
         world.seen(&later, 0);
         assert_eq!(world.target.state, State::Routed, "nobody knows yet whether it was told");
         world.answered(1, answer);

@@ -23,14 +23,18 @@ mod target;
 
 use crate::Timestamp;
 
-pub use action::{Action, Custom};
+pub use action::{Action, Custom, Expected};
 pub use id::CommandId;
 pub use plan::{Allowance, Line};
-pub use sight::{Hand, Progress, Sight, Signs, Way};
+pub use sight::{Hand, Progress, Reply, Sight, Signs, Way};
 pub use target::{Answer, State, Target};
 
 /// Targets per command at most.
 pub const TARGETS_MAX: usize = 10_000;
+/// Bytes of an answer to a custom message that are kept: a command's values are written as a whole.
+pub const REPLY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of all answers to a command.
+pub const REPLIES_BYTES_MAX: usize = 4 << 20;
 /// How long after it was routed a gateway may still begin to send it.
 pub const SEND_MS: u64 = 5_000;
 /// How long a gateway waits for the agent's proof.
@@ -79,6 +83,12 @@ impl Order {
     /// Whether it is too late to send it.
     pub fn is_over(&self, now: Timestamp) -> bool {
         now >= self.expires
+    }
+
+    /// Bytes of each answer that are kept.
+    pub fn reply_bytes_max(&self) -> usize {
+        let targets = usize::try_from(self.targets).unwrap_or(usize::MAX);
+        REPLY_BYTES_MAX.min(REPLIES_BYTES_MAX / targets.max(1))
     }
 
     /// Until when a gateway may begin to send it, if it is asked now.

@@ -1,6 +1,6 @@
 //! What is known of an agent when one looks whether a command goes on.
 
-use crate::GatewayId;
+use crate::{GatewayId, Timestamp};
 
 /// An agent as a command sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,8 +17,8 @@ pub struct Sight {
     pub progress: Option<Progress>,
     /// The agent goes by its new uid.
     pub renamed: bool,
-    /// It answered a custom message.
-    pub replied: bool,
+    /// What it answered to a custom message.
+    pub reply: Option<Reply>,
 }
 
 /// How an agent can be told something.
@@ -45,6 +45,21 @@ pub struct Signs {
     pub restarts: u64,
     /// It reported its full state.
     pub full_reports: u64,
+    /// Version of the record: what the agent says later comes with a higher one.
+    pub version: u64,
+}
+
+/// An agent's answer to a custom message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Its data; empty if they are more than is kept.
+    pub data: Vec<u8>,
+    /// How many bytes of data there were.
+    pub size: u64,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// Version of the agent's record that took it.
+    pub version: u64,
 }
 
 /// How far a command is in an agent's record.

@@ -3,8 +3,8 @@
 use opamp::InstanceUid;
 
 use super::{
-    ABSENT_MS, AGAIN_MS, ANSWER_MS, ATTEMPTS_MAX, Action, Hand, Order, Progress, RECORD_MS, Sight,
-    Signs, Way,
+    ABSENT_MS, AGAIN_MS, ANSWER_MS, ATTEMPTS_MAX, Action, Hand, Order, Progress, RECORD_MS, Reply,
+    Sight, Signs, Way,
 };
 use crate::{GatewayId, Timestamp};
 
@@ -98,6 +98,8 @@ pub struct Target {
     pub changed: Timestamp,
     /// It is not routed to the same place again before then.
     pub again: Timestamp,
+    /// What it answered, if an answer was waited for.
+    pub reply: Option<Reply>,
 }
 
 impl Target {
@@ -114,6 +116,7 @@ impl Target {
             routed: Timestamp(0),
             changed: now,
             again: Timestamp(0),
+            reply: None,
         }
     }
 
@@ -280,6 +283,9 @@ impl Target {
     fn look_for_effect(&mut self, order: &Order, sight: &Sight, now: Timestamp) {
         if self.has_effect(&order.action, sight) {
             self.reason.clear();
+            if matches!(order.action, Action::Custom(_)) {
+                self.reply.clone_from(&sight.reply);
+            }
             self.become_(State::Confirmed, now);
         } else if self.state != State::Delivered && sight.progress == Some(Progress::Delivered) {
             self.become_(State::Delivered, now);
@@ -300,7 +306,7 @@ impl Target {
             }
             Action::Disconnect => sight.session.as_ref().is_none_or(|(_, at)| *at > self.epoch),
             Action::Reidentify { .. } => sight.renamed,
-            Action::Custom(_) => sight.replied,
+            Action::Custom(_) => sight.reply.is_some(),
         }
     }
 

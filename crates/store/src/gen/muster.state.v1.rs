@@ -405,6 +405,31 @@ pub mod command {
         pub data: ::prost::alloc::vec::Vec<u8>,
         #[prost(bool, tag = "4")]
         pub wants_reply: bool,
+        /// What an answer looks like.
+        #[prost(message, optional, tag = "20")]
+        pub reply: ::core::option::Option<Expected>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Expected {
+        #[prost(string, tag = "1")]
+        pub r#type: ::prost::alloc::string::String,
+        /// Member of both payloads, as JSON objects; empty: any answer will do.
+        #[prost(string, tag = "2")]
+        pub key: ::prost::alloc::string::String,
+    }
+    /// An answer to a custom message.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Reply {
+        /// Empty if there were more than are kept.
+        #[prost(bytes = "vec", tag = "1")]
+        pub data: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "2")]
+        pub size: u64,
+        #[prost(uint64, tag = "3")]
+        pub at_unix_ms: u64,
+        /// Version of the agent's record that took it.
+        #[prost(uint64, tag = "4")]
+        pub version: u64,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Target {
@@ -433,6 +458,11 @@ pub mod command {
         /// Not routed to the same place again before then.
         #[prost(uint64, tag = "11")]
         pub again_unix_ms: u64,
+        #[prost(message, optional, tag = "20")]
+        pub reply: ::core::option::Option<Reply>,
+        /// Version of the agent's record when it was routed.
+        #[prost(uint64, tag = "21")]
+        pub version: u64,
     }
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]

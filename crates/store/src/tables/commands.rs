@@ -1,7 +1,7 @@
 //! Table `commands`: command and number of the part → the part. The first part has the order.
 
 use bytes::Bytes;
-use model::command::{Action, CommandId, Custom, Order, Signs, State, Target};
+use model::command::{Action, CommandId, Custom, Expected, Order, Reply, Signs, State, Target};
 use model::{GatewayId, Timestamp};
 use opamp::InstanceUid;
 
@@ -123,7 +123,11 @@ fn action_to_wire(action: &Action) -> WireAction {
             capability: custom.capability.clone(),
             r#type: custom.kind.clone(),
             data: custom.data.clone(),
-            wants_reply: custom.wants_reply,
+            wants_reply: custom.reply.is_some(),
+            reply: custom
+                .reply
+                .as_ref()
+                .map(|reply| wire::Expected { r#type: reply.kind.clone(), key: reply.key.clone() }),
         }),
     }
 }
@@ -139,7 +143,11 @@ fn action(message: Option<WireAction>) -> Result<Action, String> {
             capability: found.capability,
             kind: found.r#type,
             data: found.data,
-            wants_reply: found.wants_reply,
+            // The first version said only that one is.
+            reply: found
+                .reply
+                .or_else(|| found.wants_reply.then(wire::Expected::default))
+                .map(|reply| Expected { kind: reply.r#type, key: reply.key }),
         }),
     })
 }
@@ -157,6 +165,13 @@ fn target_to_wire(target: &Target) -> wire::Target {
         routed_unix_ms: target.routed.0,
         changed_unix_ms: target.changed.0,
         again_unix_ms: target.again.0,
+        version: target.before.version,
+        reply: target.reply.as_ref().map(|reply| wire::Reply {
+            data: reply.data.clone(),
+            size: reply.size,
+            at_unix_ms: reply.at.0,
+            version: reply.version,
+        }),
     }
 }
 
@@ -169,10 +184,20 @@ fn target(message: wire::Target) -> Result<Target, String> {
         epoch: message.epoch,
         attempts: message.attempts,
         reason: message.reason,
-        before: Signs { restarts: message.restarts, full_reports: message.full_reports },
+        before: Signs {
+            restarts: message.restarts,
+            full_reports: message.full_reports,
+            version: message.version,
+        },
         routed: Timestamp(message.routed_unix_ms),
         changed: Timestamp(message.changed_unix_ms),
         again: Timestamp(message.again_unix_ms),
+        reply: message.reply.map(|reply| Reply {
+            data: reply.data,
+            size: reply.size,
+            at: Timestamp(reply.at_unix_ms),
+            version: reply.version,
+        }),
     })
 }
 
@@ -212,10 +237,16 @@ mod tests {
             epoch: 3,
             attempts: 2,
             reason: "why".to_owned(),
-            before: Signs { restarts: 4, full_reports: 5 },
+            before: Signs { restarts: 4, full_reports: 5, version: 6 },
             routed: Timestamp(6),
             changed: Timestamp(7),
             again: Timestamp(8),
+            reply: (state == State::Confirmed).then(|| Reply {
+                data: vec![1],
+                size: 9,
+                at: Timestamp(10),
+                version: 11,
+            }),
         }
     }
 
@@ -243,7 +274,7 @@ mod tests {
             capability: "com.example".to_owned(),
             kind: "go".to_owned(),
             data: vec![1, 2],
-            wants_reply: true,
+            reply: Some(Expected { kind: "done".to_owned(), key: "id".to_owned() }),
         };
         let actions = [
             Action::Restart,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Hold};
 use model::brake::{Brake, Stage};
-use model::command::{Action, CommandId, Custom, Order, Signs, State, Target};
+use model::command::{Action, CommandId, Custom, Expected, Order, Reply, Signs, State, Target};
 use model::record::{CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, Reported};
 use model::selector::Selector;
 use model::{
@@ -81,13 +81,9 @@ fn golden_values_are_read_for_ever() {
         |bytes| quarantine::decode(&crate::quarantine::place(&Key::config("collector")), bytes),
     );
 
-    table(
-        &mut files,
-        ("command", 1),
-        |_| command(),
-        commands::encode,
-        |bytes| commands::decode(&command().key(), bytes),
-    );
+    table(&mut files, ("command", 2), command, commands::encode, |bytes| {
+        commands::decode(&command(1).key(), bytes)
+    });
 
     let presence = Presence {
         instance_uid: UID,
@@ -282,13 +278,18 @@ fn agent_labels() -> AgentLabels {
     AgentLabels { labels, updated: Timestamp(1_700_000_000_007) }
 }
 
-fn command() -> commands::Part {
+/// Version 2 knows what an answer looks like, and what was answered.
+fn command(version: u32) -> commands::Part {
+    let known = version > 1;
     let (id, created) = (CommandId([6; 16]), Timestamp(1_700_000_000_008));
     let custom = Custom {
         capability: "com.example".to_owned(),
         kind: "go".to_owned(),
         data: vec![1, 2, 3],
-        wants_reply: true,
+        reply: Some(match known {
+            true => Expected { kind: "gone".to_owned(), key: "id".to_owned() },
+            false => Expected::default(),
+        }),
     };
     let order = Order {
         id,
@@ -311,10 +312,16 @@ fn command() -> commands::Part {
         epoch: 3,
         attempts: 2,
         reason: "why".to_owned(),
-        before: Signs { restarts: 4, full_reports: 5 },
+        before: Signs { restarts: 4, full_reports: 5, version: if known { 6 } else { 0 } },
         routed: Timestamp(1_700_000_000_009),
         changed: Timestamp(1_700_000_000_010),
         again: Timestamp(1_700_000_000_011),
+        reply: (known && state == State::Confirmed).then(|| Reply {
+            data: vec![4, 5],
+            size: 2,
+            at: Timestamp(1_700_000_000_012),
+            version: 1_700_000_000_013,
+        }),
     };
     let targets = State::ALL.map(target).to_vec();
     commands::Part { id, number: 0, created, order: Some(order), targets }
