@@ -173,8 +173,8 @@ impl World {
     }
 
     fn check(&self, before: &Target) {
-        let answered = matches!(self.order.action, Action::Custom(_))
-            && self.target.state == State::Confirmed;
+        let answered =
+            matches!(self.order.action, Action::Custom(_)) && self.target.state == Confirmed;
         assert_eq!(self.target.reply.is_some(), answered, "an answer is kept with its effect");
         use State::*;
         let moves: &[State] = match before.state {
