@@ -2,13 +2,16 @@
 //! so both use this.
 
 use bytes::Bytes;
+use model::command::{CommandId, Progress};
 use model::custom::Received;
+use model::record::Signs;
 use model::summary::{AgentSummary, ConfigSummary, HealthSummary};
 use model::{ConfigHash, Event, GatewayId, RevisionRef, Timestamp};
 use opamp::InstanceUid;
 use prost::Message as _;
 
 use crate::v1::agent_event::Kind;
+use crate::v1::agent_summary::command::Progress as WireProgress;
 use crate::v1::{self, AgentEvent};
 
 /// Version of the event format.
@@ -78,7 +81,7 @@ pub fn decode(event: AgentEvent) -> Option<Told> {
 }
 
 /// Every event and its kind on the wire.
-pub(crate) const KINDS: [(Event, Kind); 19] = [
+pub(crate) const KINDS: [(Event, Kind); 21] = [
     (Event::Appeared, Kind::Appeared),
     (Event::Connected, Kind::Connected),
     (Event::Disconnected, Kind::Disconnected),
@@ -96,6 +99,8 @@ pub(crate) const KINDS: [(Event, Kind); 19] = [
     (Event::FullStateRequested, Kind::FullStateRequested),
     (Event::DuplicateDetected, Kind::DuplicateDetected),
     (Event::LabelsChanged, Kind::LabelsChanged),
+    (Event::Restarted, Kind::Restarted),
+    (Event::CommandChanged, Kind::CommandChanged),
     (Event::CustomMessageReceived, Kind::CustomMessageReceived),
     (Event::Forgotten, Kind::Forgotten),
 ];
@@ -136,6 +141,9 @@ fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
             delivered: config.delivered,
             refused: config.refused,
         }),
+        restarts: summary.signs.restarts,
+        full_reports: summary.signs.full_reports,
+        commands: summary.commands.iter().map(command_to_wire).collect(),
         first_seen_unix_ms: summary.first_seen.0,
         last_seen_unix_ms: summary.last_seen.0,
         remote_address: summary.remote_address.clone(),
@@ -175,9 +183,39 @@ fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
             delivered: config.delivered,
             refused: config.refused,
         },
+        signs: Signs { restarts: summary.restarts, full_reports: summary.full_reports },
+        commands: summary.commands.iter().filter_map(command).collect(),
         first_seen: Timestamp(summary.first_seen_unix_ms),
         last_seen: Timestamp(summary.last_seen_unix_ms),
     }
+}
+
+/// Every progress of a command, here and on the wire.
+const PROGRESS: [(Progress, WireProgress); 7] = [
+    (Progress::Waiting, WireProgress::Waiting),
+    (Progress::Replied, WireProgress::Replied),
+    (Progress::Delivered, WireProgress::Delivered),
+    (Progress::Restarted, WireProgress::Restarted),
+    (Progress::Reported, WireProgress::Reported),
+    (Progress::Expired, WireProgress::Expired),
+    (Progress::Returned, WireProgress::Returned),
+];
+
+fn command_to_wire((id, progress): &(CommandId, Progress)) -> v1::agent_summary::Command {
+    let wire = PROGRESS.iter().find(|(known, _)| known == progress);
+    v1::agent_summary::Command {
+        command_id: id.0.to_vec().into(),
+        progress: wire.map_or(0, |(_, wire)| i32::from(*wire)),
+    }
+}
+
+/// What a newer writer says of a command is left out.
+fn command(message: &v1::agent_summary::Command) -> Option<(CommandId, Progress)> {
+    let (_, progress) = PROGRESS
+        .iter()
+        .map(|(known, wire)| (wire, known))
+        .find(|(wire, _)| **wire == message.progress())?;
+    Some((CommandId::from_slice(&message.command_id)?, *progress))
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! event log keeps what an older one appended.
 
 use bytes::Bytes;
+use model::command::{CommandId, Progress};
 use model::custom::Received;
-use model::record::{Offered, Owner};
+use model::record::{Offered, Owner, PolledCommand, Signs};
 use model::{
     AgentRecord, AgentSummary, ConfigHash, Event, GatewayId, RevisionRef, SessionId, Timestamp,
 };
@@ -220,14 +221,20 @@ fn events(files: &mut Golden) {
     let today = event::encode(&uid, 5, at, &kinds, Some(&summary), Some(&said));
     let (summary, message) = (Some(summary), Some(said));
     let told = Told { instance_uid: uid, version: 5, at, events: kinds, summary, message };
-    // Version 2 knows custom messages and capabilities.
-    for (version, bytes) in files.versions("event", 2, &today) {
+    // Version 2 knows custom messages and capabilities, version 3 commands and their signs.
+    for (version, bytes) in files.versions("event", 3, &today) {
         let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
         let mut told = told.clone();
         if version < 2 {
             told.events.retain(|event| *event != Event::CustomMessageReceived);
             told.summary.as_mut().unwrap().custom_capabilities.clear();
             told.message = None;
+        }
+        if version < 3 {
+            let new = [Event::Restarted, Event::CommandChanged];
+            told.events.retain(|event| !new.contains(event));
+            let summary = told.summary.as_mut().unwrap();
+            (summary.signs, summary.commands) = (Signs::default(), Vec::new());
         }
         assert_eq!(read, told);
     }
@@ -270,6 +277,16 @@ fn record() -> AgentRecord {
     record.remote_address = "192.0.2.7:40000".to_owned();
     let capabilities = vec!["org.example.profile".to_owned()];
     record.reported.custom_capabilities = Some(opamp::v1::CustomCapabilities { capabilities });
+    record.signs = Signs { restarts: 2, full_reports: 3 };
+    record.commands.push(PolledCommand {
+        id: CommandId([8; 16]),
+        message: Vec::new(),
+        not_after: Timestamp(1_700_000_000_006),
+        progress: Progress::Replied,
+        number: 41,
+        told: Signs::default(),
+        doubtful: false,
+    });
     record.last_seen = Timestamp(1_700_000_000_002);
     record
 }

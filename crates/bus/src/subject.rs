@@ -18,6 +18,8 @@ pub enum Subject {
     Reassess,
     /// Agents to forget, to any one worker.
     Forget,
+    /// Commands for agents that poll, to any one worker.
+    Command,
     /// How old the records are, to whoever listens.
     Generation,
     /// Signs of life, to whoever listens.
@@ -45,6 +47,7 @@ impl Subject {
             Self::Reap => "fleet.reap".to_owned(),
             Self::Reassess => "fleet.reassess".to_owned(),
             Self::Forget => "fleet.forget".to_owned(),
+            Self::Command => "fleet.command".to_owned(),
             Self::Generation => "generation".to_owned(),
             Self::Presence => "presence".to_owned(),
             Self::Status => "status".to_owned(),

@@ -280,7 +280,7 @@ async fn note(
 fn given_uid(result: &Result<Done, crate::Error>) -> Option<InstanceUid> {
     match &result.as_ref().ok()?.outcome {
         Outcome::Reply(Reply { new_instance_uid, .. }) => *new_instance_uid,
-        Outcome::Stale | Outcome::Contested { .. } | Outcome::Silence => None,
+        Outcome::Stale | Outcome::Contested { .. } | Outcome::Handed(_) | Outcome::Silence => None,
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bus::Client;
 use bytes::Bytes;
+use model::command::CommandId;
 use model::custom::Received;
 use model::record::Owner;
 use model::seams::new_uid;
-use model::session::{self, Context, Input, Outcome, Reply, Rival, step};
+use model::session::{self, Context, Handover, Input, Outcome, Reply, Rival, step};
 use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Random, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
@@ -48,6 +49,7 @@ pub(crate) enum What {
     Close { owner: Owner, epoch: u64, answered: Option<u64> },
     Resume { owner: Owner, epoch: u64, answered: Option<u64> },
     Reap { gateway: GatewayId, epoch: u64 },
+    Command { id: CommandId, message: Vec<u8>, not_after: Timestamp, withdraw: bool },
     Assess,
     Labelled { labels: BTreeMap<String, String>, version: u64 },
     Pushed { epoch: u64, hash: ConfigHash },
@@ -462,7 +464,7 @@ impl Loaded {
 impl What {
     /// Somebody looks at the agent, which has not spoken.
     fn is_a_look(&self) -> bool {
-        matches!(self, Self::Assess | Self::Labelled { .. })
+        matches!(self, Self::Assess | Self::Command { .. } | Self::Labelled { .. })
     }
 
     /// Whether a custom message came with it.
@@ -474,6 +476,7 @@ impl What {
             Self::Close { .. }
             | Self::Resume { .. }
             | Self::Reap { .. }
+            | Self::Command { .. }
             | Self::Assess
             | Self::Labelled { .. }
             | Self::Pushed { .. } => false,
@@ -513,6 +516,12 @@ impl What {
             Self::Reap { gateway, epoch } => {
                 Input::Reap { gateway: gateway.clone(), epoch: *epoch }
             }
+            Self::Command { id, message, not_after, withdraw } => Input::Command(Handover {
+                id: *id,
+                message,
+                not_after: *not_after,
+                withdraw: *withdraw,
+            }),
             Self::Assess => Input::Assess,
             Self::Labelled { labels, version } => Input::Labelled { labels, version: *version },
             Self::Pushed { epoch, hash } => Input::Pushed { epoch: *epoch, hash: *hash },

@@ -33,6 +33,9 @@ pub(crate) fn remote_config(hash: &ConfigHash, body: &Bytes) -> Bytes {
 
 /// The encoded ServerToAgent for one agent. `offer` is what [`remote_config`] made.
 pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offer: Option<&Bytes>) -> Bytes {
+    if let Some(command) = &reply.command {
+        return commanded(instance_uid, command);
+    }
     let message = ServerToAgent {
         instance_uid: instance_uid.to_vec(),
         flags: reply.flags,
@@ -48,6 +51,15 @@ pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offer: Option<&Bytes>)
     if let Some(offer) = offer {
         out.put_slice(offer);
     }
+    out.freeze()
+}
+
+/// A command for one agent, which is told nothing else with it.
+fn commanded(instance_uid: &[u8], command: &[u8]) -> Bytes {
+    let to = ServerToAgent { instance_uid: instance_uid.to_vec(), ..Default::default() };
+    let mut out = BytesMut::with_capacity(to.encoded_len() + command.len());
+    to.encode(&mut out).expect("a buffer of the encoded length takes the message");
+    out.put_slice(command);
     out.freeze()
 }
 

@@ -117,7 +117,7 @@ pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<
         }
         // The agent changed hands while its holder was being asked: ask again from the start.
         Ok(Done { outcome: Outcome::Contested { .. }, .. }) => Some(unavailable("contested")),
-        Ok(Done { outcome: Outcome::Silence, .. }) => None,
+        Ok(Done { outcome: Outcome::Silence | Outcome::Handed(_), .. }) => None,
         Err(error) => Some(unavailable(&error.to_string())),
     }
 }

@@ -50,7 +50,9 @@ fn held(result: &Result<Done, Error>) -> Held {
         Ok(Outcome::Reply(reply)) if reply.flags == 0 => Held::Held,
         Ok(Outcome::Reply(_)) => Held::FullStateWanted,
         Ok(Outcome::Stale) => Held::Stale,
-        Ok(Outcome::Contested { .. } | Outcome::Silence) | Err(_) => Held::Unspecified,
+        Ok(Outcome::Contested { .. } | Outcome::Handed(_) | Outcome::Silence) | Err(_) => {
+            Held::Unspecified
+        }
     }
 }
 

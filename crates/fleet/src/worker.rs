@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::intent::Ledger;
 use crate::outbox::Sweep;
 use crate::poison::Poison;
-use crate::{Error, Limits, generation, sessions};
+use crate::{Error, Limits, command, generation, sessions};
 
 /// How a worker is set up.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +64,7 @@ impl Worker {
         let forget = bus.join(&Subject::Forget, WORKERS, limits.inbox_max).await?;
         let resume = bus.join(&Subject::Resume, WORKERS, limits.inbox_max).await?;
         let reap = bus.join(&Subject::Reap, WORKERS, limits.inbox_max).await?;
+        let command = bus.join(&Subject::Command, WORKERS, limits.inbox_max).await?;
         let presence = bus.join(&Subject::Presence, WORKERS, limits.inbox_max).await?;
         let intent = bus.subscribe(&Subject::Intent, limits.inbox_max).await?;
 
@@ -87,6 +88,7 @@ impl Worker {
         tasks.spawn(shared.clone().forgets(forget));
         tasks.spawn(shared.clone().each(resume, sessions::resume));
         tasks.spawn(shared.clone().each(reap, sessions::reap));
+        tasks.spawn(shared.clone().each(command, command::hand_over));
         tasks.spawn(shared.presence(presence));
 
         shutdown.cancelled().await;

@@ -61,6 +61,7 @@ async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
             gateway_reply::Reply::Doubt(DoubtReply {})
         }
         Some(Request::Shed(ask)) => gateway_reply::Reply::Shed(shed::begin(shared, &ask)),
+        Some(Request::Command(_)) => return,
         // A newer asker's wish; it learns by silence that this gateway cannot fulfil it.
         None => return,
     };

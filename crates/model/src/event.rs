@@ -39,6 +39,10 @@ pub enum Event {
     LabelsChanged,
     /// It sent a custom message.
     CustomMessageReceived,
+    /// It shows signs of a restart.
+    Restarted,
+    /// A command that waits for its polls went on.
+    CommandChanged,
     /// Its record was deleted.
     Forgotten,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use opamp::InstanceUid;
 use opamp::v1;
 
+use crate::command::{CommandId, Progress};
 use crate::config::{ConfigHash, RevisionRef};
 use crate::{GatewayId, SessionId, Timestamp};
 
@@ -55,6 +56,10 @@ pub struct AgentRecord {
     /// Generation of the store that the record was last written in by its agent's word; 0 if that
     /// was not noted yet. What is older may have been set back.
     pub generation: u64,
+    /// Commands that wait for its polls, or waited, newest last.
+    pub commands: Vec<PolledCommand>,
+    /// What shows that commands have an effect.
+    pub signs: Signs,
     /// What was taken of its custom messages.
     pub custom: CustomMessages,
     /// When it first spoke; the epoch's start if that was lost.
@@ -100,6 +105,34 @@ pub struct Duplicate {
     pub told: u32,
     /// When the last one was given; the epoch's start if never.
     pub last: Timestamp,
+}
+
+/// Counts of what shows that commands have an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Signs {
+    /// Signs of a restart: a later start time, or numbers that begin anew.
+    pub restarts: u64,
+    /// Full reports that were asked for and stored.
+    pub full_reports: u64,
+}
+
+/// A command that waits for a poll, or waited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolledCommand {
+    /// Which command.
+    pub id: CommandId,
+    /// ServerToAgent without a uid; empty once it was told.
+    pub message: Vec<u8>,
+    /// From then on no poll is told it.
+    pub not_after: Timestamp,
+    /// How far it is.
+    pub progress: Progress,
+    /// Number of the poll whose reply had it.
+    pub number: u64,
+    /// The agent's signs when it was told.
+    pub told: Signs,
+    /// That poll came again, so that its reply may not have arrived: the next one proves nothing.
+    pub doubtful: bool,
 }
 
 /// What is remembered of an agent's custom messages: they are events, and no part of its state.
@@ -184,6 +217,8 @@ impl AgentRecord {
             labels: BTreeMap::new(),
             labels_version: 0,
             generation: 0,
+            commands: Vec::new(),
+            signs: Signs::default(),
             custom: CustomMessages::default(),
             first_seen: now,
             last_seen: now,

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use opamp::v1::KeyValue;
 
+use crate::command::{CommandId, Progress};
 use crate::config::{ConfigHash, RevisionRef};
 use crate::custom::summarized;
-use crate::record::AgentRecord;
+use crate::record::{AgentRecord, Signs};
 use crate::{GatewayId, Timestamp};
 
 /// The short form of an [`AgentRecord`].
@@ -35,6 +36,10 @@ pub struct AgentSummary {
     pub config: ConfigSummary,
     /// Its custom capabilities, as many as fit.
     pub custom_capabilities: Vec<String>,
+    /// What shows that commands have an effect.
+    pub signs: Signs,
+    /// How far the commands are that were handed over to its record, newest last.
+    pub commands: Vec<(CommandId, Progress)>,
     /// When it first spoke.
     pub first_seen: Timestamp,
     /// When it last spoke, as far as stored.
@@ -122,6 +127,8 @@ impl From<&AgentRecord> for AgentSummary {
                 .custom_capabilities
                 .as_ref()
                 .map_or(Vec::new(), |custom| summarized(&custom.capabilities)),
+            signs: record.signs,
+            commands: record.commands.iter().map(|it| (it.id, it.progress)).collect(),
             first_seen: record.first_seen,
             last_seen: record.last_seen,
         }

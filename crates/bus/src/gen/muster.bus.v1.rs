@@ -356,7 +356,7 @@ pub mod forget_reply {
 /// What control and workers ask of one gateway (subject `gateway.ID`).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GatewayRequest {
-    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub request: ::core::option::Option<gateway_request::Request>,
 }
 /// Nested message and enum types in `GatewayRequest`.
@@ -375,11 +375,13 @@ pub mod gateway_request {
         Shed(super::Shed),
         #[prost(message, tag = "6")]
         Doubt(super::Doubt),
+        #[prost(message, tag = "7")]
+        Command(super::Command),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GatewayReply {
-    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub reply: ::core::option::Option<gateway_reply::Reply>,
 }
 /// Nested message and enum types in `GatewayReply`.
@@ -398,6 +400,8 @@ pub mod gateway_reply {
         Shed(super::ShedReply),
         #[prost(message, tag = "6")]
         Doubt(super::DoubtReply),
+        #[prost(message, tag = "7")]
+        Commanded(super::Commanded),
     }
 }
 /// One body for many sessions. The gateway encodes it once and shares the bytes.
@@ -471,6 +475,171 @@ pub mod delivered {
                 "OUTCOME_BUSY" => Some(Self::Busy),
                 "OUTCOME_SUPERSEDED" => Some(Self::Superseded),
                 "OUTCOME_QUEUED" => Some(Self::Queued),
+                _ => None,
+            }
+        }
+    }
+}
+/// Something that sessions are told once, in the order in which commands come, or that is done to
+/// them. A session that was told a command of this id before is not told again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Command {
+    /// 16 bytes, unique to the command. One agent is a target of it once.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub command_id: ::prost::bytes::Bytes,
+    /// Unix time in milliseconds from which on it must not be sent any more.
+    #[prost(uint64, tag = "4")]
+    pub not_after_unix_ms: u64,
+    /// How long to wait for proof, in milliseconds, once it is on the socket.
+    #[prost(uint32, tag = "5")]
+    pub proof_ms: u32,
+    #[prost(message, repeated, tag = "6")]
+    pub targets: ::prost::alloc::vec::Vec<command::Target>,
+    #[prost(oneof = "command::Action", tags = "2, 3")]
+    pub action: ::core::option::Option<command::Action>,
+}
+/// Nested message and enum types in `Command`.
+pub mod command {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Disconnect {}
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Target {
+        #[prost(bytes = "bytes", tag = "1")]
+        pub instance_uid: ::prost::bytes::Bytes,
+        #[prost(uint64, tag = "2")]
+        pub epoch: u64,
+        /// What this agent alone is told, in place of the message of all.
+        #[prost(bytes = "bytes", tag = "3")]
+        pub message: ::prost::bytes::Bytes,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Action {
+        /// ServerToAgent without instance_uid; the gateway adds each agent's own.
+        #[prost(bytes, tag = "2")]
+        Message(::prost::bytes::Bytes),
+        /// Close the connection.
+        #[prost(message, tag = "3")]
+        Disconnect(Disconnect),
+    }
+}
+/// Outcome per target, in the order asked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Commanded {
+    #[prost(enumeration = "commanded::Outcome", repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<i32>,
+}
+/// Nested message and enum types in `Commanded`.
+pub mod commanded {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Outcome {
+        Unspecified = 0,
+        /// Flushed to the socket; no proof within the time given.
+        Sent = 1,
+        /// The agent's end has it: a pong to a ping right behind it, or the connection is closed.
+        Delivered = 2,
+        /// This gateway does not hold the agent at that epoch. Nothing was sent.
+        NotOwner = 3,
+        /// The session's queue is full, or its socket does not take bytes in time. Nothing was sent.
+        Busy = 4,
+        /// It came too late. Nothing was sent.
+        Late = 5,
+        /// It was on its way to the socket when that broke: part of it may have been sent.
+        Broken = 6,
+    }
+    impl Outcome {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "OUTCOME_UNSPECIFIED",
+                Self::Sent => "OUTCOME_SENT",
+                Self::Delivered => "OUTCOME_DELIVERED",
+                Self::NotOwner => "OUTCOME_NOT_OWNER",
+                Self::Busy => "OUTCOME_BUSY",
+                Self::Late => "OUTCOME_LATE",
+                Self::Broken => "OUTCOME_BROKEN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+                "OUTCOME_SENT" => Some(Self::Sent),
+                "OUTCOME_DELIVERED" => Some(Self::Delivered),
+                "OUTCOME_NOT_OWNER" => Some(Self::NotOwner),
+                "OUTCOME_BUSY" => Some(Self::Busy),
+                "OUTCOME_LATE" => Some(Self::Late),
+                "OUTCOME_BROKEN" => Some(Self::Broken),
+                _ => None,
+            }
+        }
+    }
+}
+/// A command for an agent that polls: it waits in the agent's record for the next poll (subject
+/// fleet.command). Nothing happens if it is there already.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Handover {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub instance_uid: ::prost::bytes::Bytes,
+    /// 16 bytes, unique to the command.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub command_id: ::prost::bytes::Bytes,
+    /// ServerToAgent without instance_uid.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub message: ::prost::bytes::Bytes,
+    /// Unix time in milliseconds from which on no poll is told it any more.
+    #[prost(uint64, tag = "4")]
+    pub not_after_unix_ms: u64,
+    /// Take it back, unless a poll was told it.
+    #[prost(bool, tag = "5")]
+    pub withdraw: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandoverReply {
+    #[prost(enumeration = "handover_reply::Outcome", tag = "1")]
+    pub outcome: i32,
+}
+/// Nested message and enum types in `HandoverReply`.
+pub mod handover_reply {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Outcome {
+        /// Nothing is known to have been stored: ask again.
+        Unspecified = 0,
+        /// It waits in the record, or is further than that: the agent's summary says how far.
+        Taken = 1,
+        /// The agent holds a session, or was never heard: it does not wait.
+        NotPolling = 2,
+        /// Too many commands, or too many bytes of them, wait for this agent already.
+        Full = 3,
+        /// It does not wait any more, and was not told.
+        Withdrawn = 4,
+    }
+    impl Outcome {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "OUTCOME_UNSPECIFIED",
+                Self::Taken => "OUTCOME_TAKEN",
+                Self::NotPolling => "OUTCOME_NOT_POLLING",
+                Self::Full => "OUTCOME_FULL",
+                Self::Withdrawn => "OUTCOME_WITHDRAWN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+                "OUTCOME_TAKEN" => Some(Self::Taken),
+                "OUTCOME_NOT_POLLING" => Some(Self::NotPolling),
+                "OUTCOME_FULL" => Some(Self::Full),
+                "OUTCOME_WITHDRAWN" => Some(Self::Withdrawn),
                 _ => None,
             }
         }
@@ -696,6 +865,8 @@ pub mod agent_event {
         Forgotten = 16,
         DuplicateDetected = 17,
         LabelsChanged = 18,
+        Restarted = 19,
+        CommandChanged = 20,
         CustomMessageReceived = 21,
     }
     impl Kind {
@@ -724,6 +895,8 @@ pub mod agent_event {
                 Self::Forgotten => "FORGOTTEN",
                 Self::DuplicateDetected => "DUPLICATE_DETECTED",
                 Self::LabelsChanged => "LABELS_CHANGED",
+                Self::Restarted => "RESTARTED",
+                Self::CommandChanged => "COMMAND_CHANGED",
                 Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
             }
         }
@@ -749,6 +922,8 @@ pub mod agent_event {
                 "FORGOTTEN" => Some(Self::Forgotten),
                 "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
                 "LABELS_CHANGED" => Some(Self::LabelsChanged),
+                "RESTARTED" => Some(Self::Restarted),
+                "COMMAND_CHANGED" => Some(Self::CommandChanged),
                 "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
                 _ => None,
             }
@@ -787,12 +962,84 @@ pub struct AgentSummary {
     pub last_seen_unix_ms: u64,
     #[prost(string, tag = "12")]
     pub remote_address: ::prost::alloc::string::String,
+    /// Signs of a restart seen: a later start time, or numbers that begin anew.
+    #[prost(uint64, tag = "13")]
+    pub restarts: u64,
+    /// Full reports stored.
+    #[prost(uint64, tag = "14")]
+    pub full_reports: u64,
+    /// Commands that were handed over to its record, newest last, bounded.
+    #[prost(message, repeated, tag = "15")]
+    pub commands: ::prost::alloc::vec::Vec<agent_summary::Command>,
     /// Custom capabilities that it declares, as many as fit.
     #[prost(string, repeated, tag = "18")]
     pub custom_capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Nested message and enum types in `AgentSummary`.
 pub mod agent_summary {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Command {
+        #[prost(bytes = "bytes", tag = "1")]
+        pub command_id: ::prost::bytes::Bytes,
+        #[prost(enumeration = "command::Progress", tag = "2")]
+        pub progress: i32,
+    }
+    /// Nested message and enum types in `Command`.
+    pub mod command {
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration,
+        )]
+        #[repr(i32)]
+        pub enum Progress {
+            Unspecified = 0,
+            /// It waits for a poll.
+            Waiting = 1,
+            /// It is in the reply to a poll; nobody knows yet whether that arrived.
+            Replied = 2,
+            /// The next poll came.
+            Delivered = 3,
+            /// The agent restarted since it was told.
+            Restarted = 4,
+            /// The agent reported its full state since it was told.
+            Reported = 5,
+            /// No poll came in time. It was not told.
+            Expired = 6,
+            /// The agent does not poll any more. It was not told.
+            Returned = 7,
+        }
+        impl Progress {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "PROGRESS_UNSPECIFIED",
+                    Self::Waiting => "WAITING",
+                    Self::Replied => "REPLIED",
+                    Self::Delivered => "DELIVERED",
+                    Self::Restarted => "RESTARTED",
+                    Self::Reported => "REPORTED",
+                    Self::Expired => "EXPIRED",
+                    Self::Returned => "RETURNED",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "PROGRESS_UNSPECIFIED" => Some(Self::Unspecified),
+                    "WAITING" => Some(Self::Waiting),
+                    "REPLIED" => Some(Self::Replied),
+                    "DELIVERED" => Some(Self::Delivered),
+                    "RESTARTED" => Some(Self::Restarted),
+                    "REPORTED" => Some(Self::Reported),
+                    "EXPIRED" => Some(Self::Expired),
+                    "RETURNED" => Some(Self::Returned),
+                    _ => None,
+                }
+            }
+        }
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Health {
         #[prost(bool, tag = "1")]

@@ -243,6 +243,10 @@ pub mod watch_agents_response {
         /// It was deleted, or silent for too long.
         Forgotten = 17,
         LabelsChanged = 18,
+        /// It shows signs of a restart.
+        Restarted = 19,
+        /// A command that waits for its polls went on.
+        CommandChanged = 20,
         /// It sent a custom message: see CustomMessages.
         CustomMessageReceived = 21,
     }
@@ -272,6 +276,8 @@ pub mod watch_agents_response {
                 Self::DuplicateDetected => "DUPLICATE_DETECTED",
                 Self::Forgotten => "FORGOTTEN",
                 Self::LabelsChanged => "LABELS_CHANGED",
+                Self::Restarted => "RESTARTED",
+                Self::CommandChanged => "COMMAND_CHANGED",
                 Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
             }
         }
@@ -297,6 +303,8 @@ pub mod watch_agents_response {
                 "DUPLICATE_DETECTED" => Some(Self::DuplicateDetected),
                 "FORGOTTEN" => Some(Self::Forgotten),
                 "LABELS_CHANGED" => Some(Self::LabelsChanged),
+                "RESTARTED" => Some(Self::Restarted),
+                "COMMAND_CHANGED" => Some(Self::CommandChanged),
                 "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
                 _ => None,
             }

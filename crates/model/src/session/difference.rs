@@ -33,7 +33,14 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
         (Event::FullStateRequested, asked_again),
         (Event::DuplicateDetected, before.duplicate != after.duplicate),
         (Event::LabelsChanged, before.labels != after.labels),
+        (Event::Restarted, before.signs.restarts != after.signs.restarts),
+        (Event::CommandChanged, commands(before) != commands(after)),
         (Event::CustomMessageReceived, before.custom.taken != after.custom.taken),
     ];
     changes.into_iter().filter(|(_, happened)| *happened).map(|(event, _)| event).collect()
+}
+
+/// How far the commands in a record are.
+fn commands(record: &AgentRecord) -> impl PartialEq {
+    record.commands.iter().map(|command| (command.id, command.progress)).collect::<Vec<_>>()
 }

@@ -7,6 +7,7 @@
 //!
 //! [`step`] never fails and never panics: whatever an agent sends is a fact about that agent.
 
+mod commands;
 mod components;
 mod custom;
 mod difference;
@@ -27,6 +28,8 @@ use std::collections::BTreeMap;
 
 use opamp::InstanceUid;
 use opamp::v1::{AgentToServer, AgentToServerFlags, ServerToAgentFlags};
+
+pub use commands::{Handed, Handover};
 
 use crate::assign::Assignments;
 use crate::custom::Received;
@@ -104,6 +107,8 @@ pub enum Input<'a> {
         /// Last number answered in it.
         answered: Option<u64>,
     },
+    /// A command is handed over, to wait for a poll.
+    Command(Handover<'a>),
     /// The assignments changed.
     Assess,
     /// Operators may have labelled it otherwise.
@@ -186,6 +191,8 @@ pub enum Outcome {
         /// Its epoch.
         epoch: u64,
     },
+    /// What became of a command that was handed over.
+    Handed(Handed),
     /// Nobody waits for an answer.
     Silence,
 }
@@ -197,6 +204,8 @@ pub struct Reply {
     pub epoch: u64,
     /// ServerToAgentFlags.
     pub flags: u64,
+    /// A command, encoded as ServerToAgent without a uid. Nothing else is told with it.
+    pub command: Option<Vec<u8>>,
     /// Config to offer.
     pub offer: Option<RevisionRef>,
     /// The uid the agent is to use from now on.
@@ -214,6 +223,7 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
         // Somebody never met, or forgotten since: there is nothing to decide.
         None if before.sequence_num.is_none() => match input {
             Input::Resume { .. } => Outcome::Stale,
+            Input::Command(_) => Outcome::Handed(Handed::NotPolling),
             _ => Outcome::Silence,
         },
         // Goodbye from somebody never met.
@@ -240,6 +250,7 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             ownership::claim(record, claim, context, |record, epoch| {
                 (*remote_address).clone_into(&mut record.remote_address);
                 (*token_name).clone_into(&mut record.token_name);
+                commands::give_back(record);
                 custom::take(record, message, false);
                 told(record, message, answered, epoch, context)
             })
@@ -274,6 +285,9 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             offer::assess(record, context.intent);
             Outcome::Silence
         }
+        Input::Command(command) => {
+            Outcome::Handed(commands::hand_over(record, command, context.now))
+        }
         Input::Labelled { labels, version } => {
             // Two changes may come the wrong way round.
             if *version > record.labels_version {
@@ -298,6 +312,7 @@ fn message<'a>(input: &Input<'a>) -> Option<&'a AgentToServer> {
         Input::Resume { .. }
         | Input::Reap { .. }
         | Input::Close { .. }
+        | Input::Command(_)
         | Input::Assess
         | Input::Labelled { .. }
         | Input::Pushed { .. } => None,
@@ -342,13 +357,33 @@ fn polled(
     token_name.clone_into(&mut record.token_name);
     let expected = answered.or(record.sequence_num);
     custom::take(record, message, false);
-    let reply = told(record, message, expected, 0, context);
+    commands::polled(record, message, context.now);
+    let reply = match commands::waits(record, message) {
+        true => commanded(record, message, expected, context),
+        false => told(record, message, expected, 0, context),
+    };
     let number = record.sequence_num;
     record.sequence_num = before.sequence_num;
     if *record != before {
         record.sequence_num = number;
     }
     reply
+}
+
+/// A poll that is answered with a command, and with nothing else: what else there is to say, or to
+/// ask for, is said in the reply to the next one.
+fn commanded(
+    record: &mut AgentRecord,
+    message: &AgentToServer,
+    answered: Option<u64>,
+    context: &Context<'_>,
+) -> Reply {
+    let before = record.full_state;
+    told(record, message, answered, 0, &Context { intent: None, ..*context });
+    record.full_state.asked = before.asked.min(record.full_state.asked);
+    record.full_state.components_asked = before.components_asked;
+    let command = commands::tell(record, message.sequence_num);
+    Reply { command, ..Reply::default() }
 }
 
 /// A record of an older generation may have been set back, and nobody knows by how much: all of it
@@ -384,6 +419,8 @@ fn told(
     // A poll may arrive after a later one. What it says is old news then, and all of it is asked
     // for; unless asking has stopped, since the agent's numbers mean nothing.
     let late = epoch == 0 && sequence.is_behind(message) && !record.full_state.ignores_sequence;
+    record.signs.restarts += u64::from(commands::restarted(record, message, answered));
+    let asked_for = commands::is_asked_for(record, sequence, epoch, answered);
     let mut flags = 0;
     if late {
         flags = sequence::ask(record, message, sequence);
@@ -391,12 +428,14 @@ fn told(
     if flags == 0 {
         components::renew(record, message);
         merge::merge(record, message, afresh);
+        record.signs.full_reports += u64::from(asked_for);
     }
     record.sequence_num = Some(message.sequence_num);
     if !late {
         flags = sequence::ask(record, message, sequence);
     }
     flags |= components::ask(record, message);
+    commands::judge(record);
     offer::note_failure(record);
     offer::note_word(record, message);
     offer::assess(record, context.intent);

@@ -146,7 +146,7 @@ fn again(record: &mut AgentRecord, context: &Context<'_>) -> Outcome {
         epoch: record.epoch,
         flags: asked | components::again(record),
         offer: offer.filter(|_| lets_out),
-        new_instance_uid: None,
+        ..Reply::default()
     })
 }
 

@@ -63,6 +63,11 @@ pub struct AgentRecord {
     /// The session that the agent was taken from because its gateway was silent. It alone may go on.
     #[prost(bytes = "vec", tag = "24")]
     pub reaped_session_id: ::prost::alloc::vec::Vec<u8>,
+    /// Commands that wait for its polls, or waited, newest last, bounded.
+    #[prost(message, repeated, tag = "25")]
+    pub commands: ::prost::alloc::vec::Vec<agent_record::PolledCommand>,
+    #[prost(message, optional, tag = "26")]
+    pub signs: ::core::option::Option<agent_record::Signs>,
     #[prost(message, optional, tag = "27")]
     pub custom_messages: ::core::option::Option<agent_record::CustomMessages>,
 }
@@ -83,6 +88,88 @@ pub mod agent_record {
         /// When as much of their data may be kept again as after a rest.
         #[prost(uint64, tag = "4")]
         pub spent_until_unix_ms: u64,
+    }
+    /// A command that waits for a poll, or waited.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct PolledCommand {
+        #[prost(bytes = "vec", tag = "1")]
+        pub command_id: ::prost::alloc::vec::Vec<u8>,
+        /// ServerToAgent without instance_uid; empty once it was told.
+        #[prost(bytes = "vec", tag = "2")]
+        pub message: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "3")]
+        pub not_after_unix_ms: u64,
+        #[prost(enumeration = "polled_command::Progress", tag = "4")]
+        pub progress: i32,
+        /// Number of the poll whose reply had it.
+        #[prost(uint64, tag = "5")]
+        pub sequence_num: u64,
+        /// The agent's signs when it was told.
+        #[prost(message, optional, tag = "6")]
+        pub told: ::core::option::Option<Signs>,
+        /// That poll came again, so that its reply may not have arrived: the next one proves nothing.
+        #[prost(bool, tag = "7")]
+        pub doubtful: bool,
+    }
+    /// Nested message and enum types in `PolledCommand`.
+    pub mod polled_command {
+        /// As in muster.bus.v1.AgentSummary.Command.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration,
+        )]
+        #[repr(i32)]
+        pub enum Progress {
+            Unspecified = 0,
+            Waiting = 1,
+            Replied = 2,
+            Delivered = 3,
+            Restarted = 4,
+            Reported = 5,
+            Expired = 6,
+            Returned = 7,
+        }
+        impl Progress {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "PROGRESS_UNSPECIFIED",
+                    Self::Waiting => "WAITING",
+                    Self::Replied => "REPLIED",
+                    Self::Delivered => "DELIVERED",
+                    Self::Restarted => "RESTARTED",
+                    Self::Reported => "REPORTED",
+                    Self::Expired => "EXPIRED",
+                    Self::Returned => "RETURNED",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "PROGRESS_UNSPECIFIED" => Some(Self::Unspecified),
+                    "WAITING" => Some(Self::Waiting),
+                    "REPLIED" => Some(Self::Replied),
+                    "DELIVERED" => Some(Self::Delivered),
+                    "RESTARTED" => Some(Self::Restarted),
+                    "REPORTED" => Some(Self::Reported),
+                    "EXPIRED" => Some(Self::Expired),
+                    "RETURNED" => Some(Self::Returned),
+                    _ => None,
+                }
+            }
+        }
+    }
+    /// What shows that a command had an effect.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Signs {
+        /// Signs of a restart: a later start time, or numbers that begin anew.
+        #[prost(uint64, tag = "1")]
+        pub restarts: u64,
+        /// Full reports stored.
+        #[prost(uint64, tag = "2")]
+        pub full_reports: u64,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Owner {

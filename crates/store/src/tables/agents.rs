@@ -1,12 +1,16 @@
 //! Table `agents`: instance uid → all that is known of the agent.
 
 use bytes::Bytes;
-use model::record::{CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, Reported};
+use model::command::{CommandId, Progress};
+use model::record::{
+    CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, PolledCommand, Reported, Signs,
+};
 use model::{AgentRecord, ConfigHash, GatewayId, RevisionRef, SessionId, Timestamp};
 use opamp::InstanceUid;
 
 use super::{Loaded, corrupt, read, write};
 use crate::v1::agent_record as wire;
+use crate::v1::agent_record::polled_command::Progress as WireProgress;
 use crate::{Error, Key, v1};
 
 /// Newest format understood.
@@ -76,6 +80,8 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         labels_version: record.labels_version,
         generation: record.generation,
         reaped_session_id: record.reaped.map_or(Vec::new(), |session| session.0.to_vec()),
+        commands: record.commands.into_iter().map(command_to_wire).collect(),
+        signs: (record.signs != Signs::default()).then(|| signs_to_wire(record.signs)),
         custom_messages: (record.custom.taken > 0).then_some(wire::CustomMessages {
             taken: record.custom.taken,
             sequence_num: record.custom.number,
@@ -145,6 +151,8 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         labels_version: message.labels_version,
         generation: message.generation,
         reaped: reaped(&message.reaped_session_id)?,
+        commands: message.commands.into_iter().map(command).collect::<Result<_, _>>()?,
+        signs: signs(message.signs),
         custom: CustomMessages {
             taken: custom.taken,
             number: custom.sequence_num,
@@ -155,6 +163,57 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         last_seen: Timestamp(message.last_seen_unix_ms),
     })
 }
+
+fn command_to_wire(command: PolledCommand) -> wire::PolledCommand {
+    wire::PolledCommand {
+        command_id: command.id.0.to_vec(),
+        message: command.message,
+        not_after_unix_ms: command.not_after.0,
+        progress: PROGRESS
+            .iter()
+            .find(|(known, _)| *known == command.progress)
+            .map_or(0, |(_, wire)| i32::from(*wire)),
+        sequence_num: command.number,
+        told: Some(signs_to_wire(command.told)),
+        doubtful: command.doubtful,
+    }
+}
+
+fn signs_to_wire(signs: Signs) -> wire::Signs {
+    wire::Signs { restarts: signs.restarts, full_reports: signs.full_reports }
+}
+
+/// How far a command is that a newer binary wrote is not guessed at: it was told, maybe.
+fn command(message: wire::PolledCommand) -> Result<PolledCommand, String> {
+    let id = CommandId::from_slice(&message.command_id);
+    let progress = message.progress();
+    let known = PROGRESS.iter().find(|(_, wire)| *wire == progress);
+    Ok(PolledCommand {
+        id: id.ok_or_else(|| "a command id is 16 bytes".to_owned())?,
+        message: message.message,
+        not_after: Timestamp(message.not_after_unix_ms),
+        progress: known.map_or(Progress::Replied, |(progress, _)| *progress),
+        number: message.sequence_num,
+        told: signs(message.told),
+        doubtful: message.doubtful,
+    })
+}
+
+fn signs(message: Option<wire::Signs>) -> Signs {
+    let message = message.unwrap_or_default();
+    Signs { restarts: message.restarts, full_reports: message.full_reports }
+}
+
+/// Every progress, here and on the wire.
+const PROGRESS: [(Progress, WireProgress); 7] = [
+    (Progress::Waiting, WireProgress::Waiting),
+    (Progress::Replied, WireProgress::Replied),
+    (Progress::Delivered, WireProgress::Delivered),
+    (Progress::Restarted, WireProgress::Restarted),
+    (Progress::Reported, WireProgress::Reported),
+    (Progress::Expired, WireProgress::Expired),
+    (Progress::Returned, WireProgress::Returned),
+];
 
 fn reaped(bytes: &[u8]) -> Result<Option<SessionId>, String> {
     (!bytes.is_empty()).then(|| session(bytes)).transpose()
@@ -294,6 +353,8 @@ mod tests {
                 labels_version: epoch,
                 generation: seen.1,
                 reaped: sequence_num.map(|_| SessionId([9; 16])),
+                commands: Vec::new(),
+                signs: Signs { restarts: seen.0, full_reports: seen.1 },
                 custom: CustomMessages {
                     taken: seen.0.max(1),
                     number: n,

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Hold};
 use model::brake::{Brake, Stage};
-use model::command::{Action, CommandId, Custom, Expected, Order, Reply, Signs, State, Target};
-use model::record::{CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, Reported};
+use model::command::{
+    Action, CommandId, Custom, Expected, Order, Progress, Reply, Signs, State, Target,
+};
+use model::record::{
+    CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, PolledCommand, Reported,
+};
 use model::selector::Selector;
 use model::{
     AgentRecord, Config, ConfigHash, GatewayId, Revision, RevisionRef, SessionId, Timestamp,
@@ -45,7 +49,7 @@ fn table<T: PartialEq + std::fmt::Debug>(
 fn golden_values_are_read_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
     let agent = |bytes: &Bytes| agents::decode(&Key::agent(&UID), bytes);
-    table(&mut files, ("agent", 5), record, agents::encode, agent);
+    table(&mut files, ("agent", 6), record, agents::encode, agent);
     let new = |_| AgentRecord::new(UID, Timestamp(1_700_000_000_000));
     table(&mut files, ("agent-new", 1), new, agents::encode, agent);
     table(&mut files, ("config", 2), config, configs::encode, |bytes| {
@@ -110,7 +114,8 @@ fn golden_shards_stay() {
 }
 
 /// Version 2 knows the version of the labels, and tokens; version 3 the store's generation, version
-/// 4 the session that was reaped, version 5 custom messages.
+/// 4 the session that was reaped, version 5 custom messages,
+/// version 6 commands that wait for polls.
 fn record(version: u32) -> AgentRecord {
     AgentRecord {
         instance_uid: UID,
@@ -144,6 +149,11 @@ fn record(version: u32) -> AgentRecord {
         labels_version: if version < 2 { 0 } else { 6 },
         generation: if version < 3 { 0 } else { 1_700_000_000_004 },
         reaped: (version > 3).then_some(SessionId([3; 16])),
+        commands: if version < 6 { Vec::new() } else { vec![polled_command()] },
+        signs: match version {
+            1..6 => model::record::Signs::default(),
+            _ => model::record::Signs { restarts: 2, full_reports: 3 },
+        },
         custom: match version {
             1..5 => CustomMessages::default(),
             _ => CustomMessages {
@@ -155,6 +165,18 @@ fn record(version: u32) -> AgentRecord {
         },
         first_seen: Timestamp(1_700_000_000_000),
         last_seen: Timestamp(1_700_000_000_003),
+    }
+}
+
+fn polled_command() -> PolledCommand {
+    PolledCommand {
+        id: CommandId([8; 16]),
+        message: vec![0x4a, 0],
+        not_after: Timestamp(1_700_000_000_006),
+        progress: Progress::Replied,
+        number: 41,
+        told: model::record::Signs { restarts: 1, full_reports: 2 },
+        doubtful: true,
     }
 }
 
