@@ -7,6 +7,7 @@ mod ledger;
 mod lost;
 mod nodes;
 mod watch;
+mod words;
 
 use std::time::Duration;
 

@@ -198,6 +198,7 @@ impl Agent {
     pub fn connected(&mut self) {
         self.ledger.connections += 1;
         self.proof.connected();
+        self.words.connected();
         self.due = true;
         if self.full_on_reconnect {
             self.unsent = Parts::ALL;

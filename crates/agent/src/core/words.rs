@@ -1,4 +1,5 @@
-//! Custom messages: those that wait, one to a message, and what a ping is answered with.
+//! Custom messages: those that wait, one to a message and one at a time, and what a ping is answered
+//! with. Nobody else repeats them, so what was not answered is said again.
 
 use std::collections::VecDeque;
 
@@ -38,7 +39,7 @@ impl Words {
 
     /// Something waits that does not wait for the next heartbeat.
     pub(super) fn wait(&self) -> bool {
-        self.changed || !self.waiting.is_empty()
+        self.changed || self.open.is_none() && !self.waiting.is_empty()
     }
 
     /// What goes into the next message: in a full one whatever there is.
@@ -48,13 +49,19 @@ impl Words {
         (changed || full && !capabilities.is_empty()).then_some(CustomCapabilities { capabilities })
     }
 
-    /// The next of those that wait: a message has room for one.
+    /// The next of those that wait, unless one is under way.
     pub(super) fn next(&mut self) -> Option<CustomMessage> {
-        let next = self.waiting.pop_front();
-        if next.is_some() {
-            self.open.clone_from(&next);
+        if self.open.is_none() {
+            self.open = self.waiting.pop_front();
+            return self.open.clone();
         }
-        next
+        None
+    }
+
+    /// On a new connection, what was said on the last one is not answered any more.
+    pub(super) fn connected(&mut self) {
+        let open = self.open.take();
+        self.again(open);
     }
 
     /// Adds one, unless too many wait.
@@ -67,7 +74,9 @@ impl Words {
     /// A message did not go out.
     pub(super) fn lost(&mut self, message: &AgentToServer) {
         self.changed |= message.custom_capabilities.is_some();
-        self.again(message.custom_message.clone());
+        if message.custom_message.is_some() {
+            self.connected();
+        }
     }
 
     /// Something came from the server: nothing else is stored, if it was an error.
@@ -79,7 +88,6 @@ impl Words {
     }
 
     fn again(&mut self, message: Option<CustomMessage>) {
-        self.open = None;
         message.into_iter().for_each(|message| self.waiting.push_front(message));
     }
 
