@@ -1,5 +1,5 @@
-//! Custom messages: those that wait, one to a message and one at a time, and what a ping is answered
-//! with. Nobody else repeats them, so what was not answered is said again.
+//! Custom messages: those that wait, one to a message and one at a time, and what a ping is
+//! answered with. Nobody else repeats them, so what was not answered is said again.
 
 use std::collections::VecDeque;
 
