@@ -225,9 +225,9 @@ impl Connection {
     /// The socket is gone: says which sessions ended. Those with reports in flight end later.
     pub(crate) fn finish(&self) -> Vec<Ended> {
         self.outbox.end();
-        self.probes().clear();
         let mut agents = self.agents();
         agents.over = true;
+        self.probes().clear();
         let (busy, idle) = std::mem::take(&mut agents.sessions)
             .into_iter()
             .partition::<Vec<Session>, _>(Session::is_busy);
@@ -298,6 +298,16 @@ impl Connection {
         // Untaken, the ping goes unanswered, which is what the asker is to learn.
         let _ = self.send(Frame::ping(number), usize::MAX);
         receiver
+    }
+
+    /// Waits until the socket is gone.
+    pub(crate) async fn until_over(&self) {
+        let (sender, receiver) = oneshot::channel();
+        // No ping has this number, so that only the end of the connection ends the wait.
+        self.probes().push((u64::MAX, sender));
+        if !self.is_over() {
+            let _ = receiver.await;
+        }
     }
 
     /// A pong came. It answers its ping and all before it.

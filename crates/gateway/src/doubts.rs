@@ -51,6 +51,11 @@ impl Doubts {
         self.unstored.store(true, Ordering::Relaxed);
         self.any.store(true, Ordering::Relaxed);
     }
+
+    /// A session was asked for its full state, and is asked again if it says nothing.
+    pub(crate) fn one_is_asked(&self) {
+        self.any.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Looks after sessions that are not sure, for ever.

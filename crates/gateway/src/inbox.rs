@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
+use crate::command;
 use crate::connection::Connection;
 use crate::doubts;
 use crate::index::Holder;
@@ -61,7 +62,9 @@ async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
             gateway_reply::Reply::Doubt(DoubtReply {})
         }
         Some(Request::Shed(ask)) => gateway_reply::Reply::Shed(shed::begin(shared, &ask)),
-        Some(Request::Command(_)) => return,
+        Some(Request::Command(ask)) => {
+            gateway_reply::Reply::Commanded(command::tell(shared, &ask).await)
+        }
         // A newer asker's wish; it learns by silence that this gateway cannot fulfil it.
         None => return,
     };

@@ -126,6 +126,13 @@ pub struct Limits {
     pub report_turn_deadline: Duration,
     /// For a poll's answer: the least patient known client waits 1 s.
     pub poll_patience: Duration,
+    /// For a command to be flushed, however long its sender would wait.
+    pub command_send_max: Duration,
+    /// For the agent's proof that it has a command, the same.
+    pub command_proof_max: Duration,
+    /// Commands remembered by what became of them, one per agent: some 150 bytes each. Who asks again
+    /// does so within seconds.
+    pub commands_remembered_max: usize,
     /// For a delivery to be flushed. Workers wait 5 s for the outcomes of a whole batch.
     pub deliver_deadline: Duration,
     /// Without progress for so long, a delivery is not waited for: those to others would wait too.
@@ -210,6 +217,9 @@ impl Default for Limits {
             report_patience: Duration::from_secs(15),
             report_turn_deadline: Duration::from_secs(15),
             poll_patience: Duration::from_millis(900),
+            command_send_max: Duration::from_secs(10),
+            command_proof_max: Duration::from_secs(10),
+            commands_remembered_max: 16_384,
             deliver_deadline: Duration::from_secs(4),
             flush_grace: Duration::from_millis(250),
             close_timeout: Duration::from_secs(2),

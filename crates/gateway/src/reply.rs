@@ -127,6 +127,12 @@ pub(crate) fn kind(reply: &[u8], uid: InstanceUid) -> Kind {
     kind
 }
 
+/// Whether a message asks its agent to report everything.
+pub(crate) fn wants_full_state(message: &[u8]) -> bool {
+    let flag = ServerToAgentFlags::ReportFullState as u64;
+    ServerToAgent::decode(message).is_ok_and(|message| message.flags & flag != 0)
+}
+
 /// Whether a message to an agent is an offer and nothing else.
 pub(crate) fn is_offer(message: &[u8]) -> bool {
     matches!(kind(message, InstanceUid::from_bytes([0; 16])), Kind::Offering(_))

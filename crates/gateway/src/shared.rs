@@ -25,6 +25,7 @@ use crate::guard::Guard;
 use crate::index::{Connections, Index};
 use crate::presence::Spoken;
 use crate::session::Ended;
+use crate::told::Told;
 use crate::{Config, Limits, reply};
 
 /// A gateway's insides.
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) connections: Connections,
     pub(crate) presence: Spoken,
     pub(crate) closes: Closes,
+    pub(crate) told: Told,
     pub(crate) doubts: Doubts,
     pub(crate) budget: Arc<Budget>,
     /// Turns of sessions' reports among those in flight.
@@ -85,6 +87,7 @@ impl Shared {
             connections: Connections::default(),
             presence: Spoken::default(),
             closes: Closes::new(limits.closes_max),
+            told: Told::new(limits.commands_remembered_max),
             doubts: Doubts::default(),
             budget: Budget::new(limits.inbound_bytes_max),
             turns: Semaphore::new(limits.reports_in_flight_max),

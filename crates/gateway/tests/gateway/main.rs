@@ -5,6 +5,7 @@
 
 mod admission;
 mod agent;
+mod commands;
 mod custom;
 mod deliveries;
 mod doors;
