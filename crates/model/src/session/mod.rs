@@ -8,6 +8,8 @@
 //! [`step`] never fails and never panics: whatever an agent sends is a fact about that agent.
 
 mod commands;
+#[cfg(test)]
+mod commands_laws;
 mod components;
 mod custom;
 mod difference;
