@@ -4,6 +4,7 @@
 //! ```text
 //!   record + input ──► session::step ──► record' + reply + events
 //!   description + assignments ──► assign::resolve ──► what the agent is offered
+//!   bytes of a message ──► wire ──► what of it may be shown
 //! ```
 //!
 //! Pure: no I/O, no tokio, no clock, no randomness; nothing iterates in hash order. Bad input
@@ -21,6 +22,7 @@ pub mod seams;
 pub mod selector;
 pub mod session;
 pub mod summary;
+pub mod wire;
 
 pub use config::{Config, ConfigHash, Revision, RevisionRef};
 pub use event::Event;

@@ -8,6 +8,7 @@
 
 pub mod capability;
 pub mod envelope;
+pub mod fields;
 mod uid;
 pub mod ws;
 

@@ -356,7 +356,7 @@ pub mod forget_reply {
 /// What control and workers ask of one gateway (subject `gateway.ID`).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GatewayRequest {
-    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "gateway_request::Request", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub request: ::core::option::Option<gateway_request::Request>,
 }
 /// Nested message and enum types in `GatewayRequest`.
@@ -377,16 +377,18 @@ pub mod gateway_request {
         Doubt(super::Doubt),
         #[prost(message, tag = "7")]
         Command(super::Command),
+        #[prost(message, tag = "8")]
+        Tap(super::Tap),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GatewayReply {
-    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "gateway_reply::Reply", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub reply: ::core::option::Option<gateway_reply::Reply>,
 }
 /// Nested message and enum types in `GatewayReply`.
 pub mod gateway_reply {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Reply {
         #[prost(message, tag = "1")]
         Delivered(super::Delivered),
@@ -402,6 +404,8 @@ pub mod gateway_reply {
         Doubt(super::DoubtReply),
         #[prost(message, tag = "7")]
         Commanded(super::Commanded),
+        #[prost(message, tag = "8")]
+        Tap(super::TapReply),
     }
 }
 /// One body for many sessions. The gateway encodes it once and shares the bytes.
@@ -776,6 +780,184 @@ pub struct IntentChanged {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IntentKnown {}
+/// What one agent and this gateway said to each other: what is remembered of it, then what follows,
+/// for as long as somebody goes on asking. Secrets are replaced before it leaves the gateway.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tap {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub instance_uid: ::prost::bytes::Bytes,
+    /// Names the tap, drawn by who asks. 0 asks only for what is remembered and leaves nothing behind.
+    #[prost(uint64, tag = "2")]
+    pub tap_id: u64,
+    /// Position of the last entry received; what came up to it is not told again. 0 at first.
+    #[prost(uint64, tag = "3")]
+    pub after: u64,
+    /// At first: how many entries from before, the newest ones.
+    #[prost(uint32, tag = "4")]
+    pub last: u32,
+    /// How long to wait for an entry where there is none, in milliseconds.
+    #[prost(uint32, tag = "5")]
+    pub wait_ms: u32,
+    /// Show the bodies of configs and custom messages.
+    #[prost(bool, tag = "6")]
+    pub include_bodies: bool,
+    /// Only what goes this way; connection facts are told in any case.
+    #[prost(enumeration = "TapDirection", tag = "7")]
+    pub direction: i32,
+    /// Nobody asks again.
+    #[prost(bool, tag = "8")]
+    pub end: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TapReply {
+    /// In the order in which they happened here.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<tap_reply::Entry>,
+    /// Entries dropped before these, since nobody asked for them in time.
+    #[prost(uint64, tag = "2")]
+    pub lost: u64,
+    /// There are too many taps: nothing is followed.
+    #[prost(bool, tag = "3")]
+    pub refused: bool,
+    /// Position to ask on from: beyond the last entry, where others were left out.
+    #[prost(uint64, tag = "4")]
+    pub position: u64,
+}
+/// Nested message and enum types in `TapReply`.
+pub mod tap_reply {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Entry {
+        /// Rises with each entry of this gateway.
+        #[prost(uint64, tag = "1")]
+        pub position: u64,
+        #[prost(uint64, tag = "2")]
+        pub at_unix_ms: u64,
+        #[prost(enumeration = "super::TapDirection", tag = "3")]
+        pub direction: i32,
+        #[prost(enumeration = "super::Transport", tag = "4")]
+        pub transport: i32,
+        /// Size of the message on the wire, without framing and before compression.
+        #[prost(uint64, tag = "5")]
+        pub size_bytes: u64,
+        /// Only the beginning of it was kept.
+        #[prost(bool, tag = "6")]
+        pub truncated: bool,
+        /// Fields that are not shown.
+        #[prost(message, repeated, tag = "11")]
+        pub hidden: ::prost::alloc::vec::Vec<Hidden>,
+        /// Of the response that a message came in; 0 on WebSockets.
+        #[prost(uint32, tag = "12")]
+        pub http_status: u32,
+        /// What its Retry-After said; 0 without one.
+        #[prost(uint32, tag = "13")]
+        pub retry_after_seconds: u32,
+        #[prost(oneof = "entry::Content", tags = "7, 8, 9, 10")]
+        pub content: ::core::option::Option<entry::Content>,
+    }
+    /// Nested message and enum types in `Entry`.
+    pub mod entry {
+        #[derive(Clone, PartialEq, ::prost::Oneof)]
+        pub enum Content {
+            #[prost(message, tag = "7")]
+            AgentToServer(::opamp::v1::AgentToServer),
+            #[prost(message, tag = "8")]
+            ServerToAgent(::opamp::v1::ServerToAgent),
+            #[prost(message, tag = "9")]
+            Undecodable(super::Undecodable),
+            #[prost(message, tag = "10")]
+            Fact(super::Fact),
+        }
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Undecodable {
+        #[prost(string, tag = "1")]
+        pub reason: ::prost::alloc::string::String,
+        /// The first bytes, in hex.
+        #[prost(string, tag = "2")]
+        pub head_hex: ::prost::alloc::string::String,
+    }
+    /// A field of a message that is not in its typed form: unknown, or cut off.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Hidden {
+        /// Names of the fields around it, joined by dots; empty at the top.
+        #[prost(string, tag = "1")]
+        pub path: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "2")]
+        pub number: u32,
+        #[prost(uint64, tag = "3")]
+        pub size_bytes: u64,
+        /// It is known, and its bytes were not kept.
+        #[prost(bool, tag = "4")]
+        pub cut: bool,
+    }
+    /// Something that happened to the agent's connection.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Fact {
+        #[prost(enumeration = "fact::Kind", tag = "1")]
+        pub kind: i32,
+        /// Of a close frame; 0 where none was seen.
+        #[prost(uint32, tag = "2")]
+        pub close_code: u32,
+        /// Since the session that this is about.
+        #[prost(uint64, tag = "3")]
+        pub epoch: u64,
+        /// Address of the agent's end.
+        #[prost(string, tag = "4")]
+        pub remote_address: ::prost::alloc::string::String,
+    }
+    /// Nested message and enum types in `Fact`.
+    pub mod fact {
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration,
+        )]
+        #[repr(i32)]
+        pub enum Kind {
+            Unspecified = 0,
+            /// Its first message on a connection is about to follow.
+            Opened = 1,
+            /// A worker gave the connection's session an epoch.
+            Claimed = 2,
+            /// The agent closed the connection.
+            ClosedByAgent = 3,
+            /// The gateway closed it.
+            ClosedByServer = 4,
+            /// It broke off, or was cut.
+            Broken = 5,
+            /// Another session holds the agent.
+            Superseded = 6,
+        }
+        impl Kind {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "KIND_UNSPECIFIED",
+                    Self::Opened => "KIND_OPENED",
+                    Self::Claimed => "KIND_CLAIMED",
+                    Self::ClosedByAgent => "KIND_CLOSED_BY_AGENT",
+                    Self::ClosedByServer => "KIND_CLOSED_BY_SERVER",
+                    Self::Broken => "KIND_BROKEN",
+                    Self::Superseded => "KIND_SUPERSEDED",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                    "KIND_OPENED" => Some(Self::Opened),
+                    "KIND_CLAIMED" => Some(Self::Claimed),
+                    "KIND_CLOSED_BY_AGENT" => Some(Self::ClosedByAgent),
+                    "KIND_CLOSED_BY_SERVER" => Some(Self::ClosedByServer),
+                    "KIND_BROKEN" => Some(Self::Broken),
+                    "KIND_SUPERSEDED" => Some(Self::Superseded),
+                    _ => None,
+                }
+            }
+        }
+    }
+}
 /// How an agent reaches its gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -802,6 +984,38 @@ impl Transport {
             "TRANSPORT_UNSPECIFIED" => Some(Self::Unspecified),
             "TRANSPORT_WEB_SOCKET" => Some(Self::WebSocket),
             "TRANSPORT_HTTP" => Some(Self::Http),
+            _ => None,
+        }
+    }
+}
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TapDirection {
+    Unspecified = 0,
+    /// From the agent.
+    In = 1,
+    /// To the agent.
+    Out = 2,
+}
+impl TapDirection {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TAP_DIRECTION_UNSPECIFIED",
+            Self::In => "TAP_DIRECTION_IN",
+            Self::Out => "TAP_DIRECTION_OUT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TAP_DIRECTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "TAP_DIRECTION_IN" => Some(Self::In),
+            "TAP_DIRECTION_OUT" => Some(Self::Out),
             _ => None,
         }
     }

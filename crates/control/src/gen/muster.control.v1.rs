@@ -1080,6 +1080,213 @@ pub struct CancelCommandRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceAgentRequest {
+    /// `agents/{instance_uid}`
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// How many entries from before, the newest of all gateways; 1000 at most.
+    #[prost(int32, tag = "2")]
+    pub last: i32,
+    /// Go on with what follows.
+    #[prost(bool, tag = "3")]
+    pub follow: bool,
+    /// Show the bodies of configs and custom messages. Values under keys that look like secrets are
+    /// masked; a secret under another name is not.
+    #[prost(bool, tag = "4")]
+    pub include_bodies: bool,
+    /// Only what goes this way; connection facts come in any case.
+    #[prost(enumeration = "TraceDirection", tag = "5")]
+    pub direction: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TraceAgentResponse {
+    /// By the gateway's clock.
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "2")]
+    pub gateway_id: ::prost::alloc::string::String,
+    /// Rises with each entry of one gateway.
+    #[prost(uint64, tag = "3")]
+    pub position: u64,
+    #[prost(enumeration = "TraceDirection", tag = "4")]
+    pub direction: i32,
+    /// "websocket" or "http".
+    #[prost(string, tag = "5")]
+    pub transport: ::prost::alloc::string::String,
+    /// Size of the message on the wire, without framing and before compression.
+    #[prost(uint64, tag = "6")]
+    pub size_bytes: u64,
+    /// Only the beginning of it was kept.
+    #[prost(bool, tag = "7")]
+    pub truncated: bool,
+    /// Fields of the message that are not in its typed form.
+    #[prost(message, repeated, tag = "13")]
+    pub hidden_fields: ::prost::alloc::vec::Vec<TraceHiddenField>,
+    /// Of the response that a message came in; 0 on WebSockets.
+    #[prost(int32, tag = "14")]
+    pub http_status: i32,
+    /// What its Retry-After said; 0 without one.
+    #[prost(int32, tag = "15")]
+    pub retry_after_seconds: i32,
+    /// `configs/{config}/revisions/{revision}` of the offer in it, where that is what the agent is
+    /// offered now.
+    #[prost(string, tag = "16")]
+    pub config_revision: ::prost::alloc::string::String,
+    #[prost(oneof = "trace_agent_response::Content", tags = "8, 9, 10, 11, 12")]
+    pub content: ::core::option::Option<trace_agent_response::Content>,
+}
+/// Nested message and enum types in `TraceAgentResponse`.
+pub mod trace_agent_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Content {
+        /// Redacted: see `muster agents trace --help`.
+        #[prost(message, tag = "8")]
+        AgentToServer(::opamp::v1::AgentToServer),
+        #[prost(message, tag = "9")]
+        ServerToAgent(::opamp::v1::ServerToAgent),
+        #[prost(message, tag = "10")]
+        Undecodable(super::TraceUndecodable),
+        #[prost(message, tag = "11")]
+        Fact(super::TraceFact),
+        #[prost(message, tag = "12")]
+        Notice(super::TraceNotice),
+    }
+}
+/// Bytes that are no OpAMP message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceUndecodable {
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// The first bytes, in hex.
+    #[prost(string, tag = "2")]
+    pub head_hex: ::prost::alloc::string::String,
+}
+/// A field that is unknown or was cut off.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceHiddenField {
+    /// Names of the fields around it, joined by dots; empty at the top.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub number: i32,
+    #[prost(uint64, tag = "3")]
+    pub size_bytes: u64,
+    /// It is known, and its bytes were not kept.
+    #[prost(bool, tag = "4")]
+    pub cut: bool,
+}
+/// Something that happened to the agent's connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceFact {
+    #[prost(enumeration = "trace_fact::Kind", tag = "1")]
+    pub kind: i32,
+    /// Of a close frame; 0 where none was seen.
+    #[prost(int32, tag = "2")]
+    pub close_code: i32,
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(string, tag = "4")]
+    pub remote_address: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `TraceFact`.
+pub mod trace_fact {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Kind {
+        Unspecified = 0,
+        Opened = 1,
+        /// A worker gave the connection's session an epoch.
+        Claimed = 2,
+        ClosedByAgent = 3,
+        ClosedByServer = 4,
+        /// It broke off, or was cut.
+        Broken = 5,
+        /// Another session holds the agent.
+        Superseded = 6,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Opened => "OPENED",
+                Self::Claimed => "CLAIMED",
+                Self::ClosedByAgent => "CLOSED_BY_AGENT",
+                Self::ClosedByServer => "CLOSED_BY_SERVER",
+                Self::Broken => "BROKEN",
+                Self::Superseded => "SUPERSEDED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "OPENED" => Some(Self::Opened),
+                "CLAIMED" => Some(Self::Claimed),
+                "CLOSED_BY_AGENT" => Some(Self::ClosedByAgent),
+                "CLOSED_BY_SERVER" => Some(Self::ClosedByServer),
+                "BROKEN" => Some(Self::Broken),
+                "SUPERSEDED" => Some(Self::Superseded),
+                _ => None,
+            }
+        }
+    }
+}
+/// Something about the trace itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceNotice {
+    #[prost(enumeration = "trace_notice::Kind", tag = "1")]
+    pub kind: i32,
+    /// Entries that are missing, where it is known.
+    #[prost(uint64, tag = "2")]
+    pub entries: u64,
+}
+/// Nested message and enum types in `TraceNotice`.
+pub mod trace_notice {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Kind {
+        Unspecified = 0,
+        /// What was remembered is sent; what follows is live.
+        Following = 1,
+        /// Entries of this gateway were dropped: too much is said for who listens.
+        Lost = 2,
+        /// This gateway does not answer: what it sees is missing.
+        Silent = 3,
+        /// It answers again.
+        Heard = 4,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Following => "FOLLOWING",
+                Self::Lost => "LOST",
+                Self::Silent => "SILENT",
+                Self::Heard => "HEARD",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "FOLLOWING" => Some(Self::Following),
+                "LOST" => Some(Self::Lost),
+                "SILENT" => Some(Self::Silent),
+                "HEARD" => Some(Self::Heard),
+                _ => None,
+            }
+        }
+    }
+}
 /// Whether an agent can be reached now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1243,6 +1450,38 @@ impl CommandState {
             "EXPIRED" => Some(Self::Expired),
             "UNKNOWN" => Some(Self::Unknown),
             "CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TraceDirection {
+    Unspecified = 0,
+    /// From the agent.
+    In = 1,
+    /// To the agent.
+    Out = 2,
+}
+impl TraceDirection {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRACE_DIRECTION_UNSPECIFIED",
+            Self::In => "IN",
+            Self::Out => "OUT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRACE_DIRECTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "IN" => Some(Self::In),
+            "OUT" => Some(Self::Out),
             _ => None,
         }
     }
@@ -1424,6 +1663,28 @@ pub mod agents_client {
             req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "DeleteAgent"));
             self.inner.unary(req, path, codec).await
         }
+        /// Sends what an agent and the gateways said to each other: the last messages that gateways
+        /// remember, then those that follow, on whichever gateway. Secrets are replaced at the gateway.
+        ///
+        /// Ends with NOT_FOUND if nobody knows the agent, with UNAVAILABLE if no gateway answers, and with
+        /// RESOURCE_EXHAUSTED if too many are traced already. Ends with ABORTED if the caller does not
+        /// keep up.
+        pub async fn trace_agent(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TraceAgentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TraceAgentResponse>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/muster.control.v1.Agents/TraceAgent");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("muster.control.v1.Agents", "TraceAgent"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1476,6 +1737,21 @@ pub mod agents_server {
             &self,
             request: tonic::Request<super::DeleteAgentRequest>,
         ) -> std::result::Result<tonic::Response<super::DeleteAgentResponse>, tonic::Status>;
+        /// Server streaming response type for the TraceAgent method.
+        type TraceAgentStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TraceAgentResponse, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Sends what an agent and the gateways said to each other: the last messages that gateways
+        /// remember, then those that follow, on whichever gateway. Secrets are replaced at the gateway.
+        ///
+        /// Ends with NOT_FOUND if nobody knows the agent, with UNAVAILABLE if no gateway answers, and with
+        /// RESOURCE_EXHAUSTED if too many are traced already. Ends with ABORTED if the caller does not
+        /// keep up.
+        async fn trace_agent(
+            &self,
+            request: tonic::Request<super::TraceAgentRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TraceAgentStream>, tonic::Status>;
     }
     /// The agents of the fleet, as they last reported.
     #[derive(Debug)]
@@ -1741,6 +2017,48 @@ pub mod agents_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Agents/TraceAgent" => {
+                    #[allow(non_camel_case_types)]
+                    struct TraceAgentSvc<T: Agents>(pub Arc<T>);
+                    impl<T: Agents> tonic::server::ServerStreamingService<super::TraceAgentRequest>
+                        for TraceAgentSvc<T>
+                    {
+                        type Response = super::TraceAgentResponse;
+                        type ResponseStream = T::TraceAgentStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TraceAgentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Agents>::trace_agent(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TraceAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
