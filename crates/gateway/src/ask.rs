@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bus::Subject;
 use bus::v1::report_reply::{Accepted, Outcome};
+use bus::v1::tap_reply::fact::Kind as Fact;
 use bus::v1::{Report, Transport};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -214,6 +215,9 @@ fn committed(
     }
     if epoch == 0 {
         return;
+    }
+    if name.epoch != epoch {
+        shared.note_fact(uid, Fact::Claimed, epoch, 0);
     }
     if name.epoch != epoch
         && let Some(before) = shared.index.claim(uid, epoch, connection)

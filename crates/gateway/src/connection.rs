@@ -147,6 +147,11 @@ impl Connection {
         outcome
     }
 
+    /// Whether an agent has said nothing here so far, or nothing since it was let go.
+    pub(crate) fn is_new(&self, uid: &InstanceUid) -> bool {
+        self.agents().find(uid).is_err()
+    }
+
     /// Whether an agent is held here.
     pub(crate) fn holds(&self, uid: &InstanceUid) -> bool {
         self.with(uid, |session| session.epoch() != 0).unwrap_or(false)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bus::v1::deliver::Target;
 use bus::v1::delivered::Outcome;
 use bus::v1::gateway_request::Request;
+use bus::v1::tap_reply::fact::Kind as Fact;
 use bus::v1::{
     Deliver, Delivered, DoubtReply, GatewayReply, GatewayRequest, Ping, PingReply, Probe,
     ProbeReply, Supersede, SupersedeReply, gateway_reply,
@@ -23,6 +24,7 @@ use crate::index::Holder;
 use crate::reply;
 use crate::shared::Shared;
 use crate::shed;
+use crate::trace;
 use crate::ws::{Frame, Kind, NotTaken, Stub};
 
 /// Answers requests until the bus is gone for good.
@@ -61,6 +63,7 @@ async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
             doubts::reaped(shared, &ask);
             gateway_reply::Reply::Doubt(DoubtReply {})
         }
+        Some(Request::Tap(ask)) => gateway_reply::Reply::Tap(trace::answer(shared, &ask).await),
         Some(Request::Shed(ask)) => gateway_reply::Reply::Shed(shed::begin(shared, &ask)),
         Some(Request::Command(ask)) => {
             gateway_reply::Reply::Commanded(command::tell(shared, &ask).await)
@@ -188,6 +191,7 @@ fn superseded(shared: &Arc<Shared>, ask: &Supersede) {
 /// that then holds no agent and does not answer is a zombie.
 pub(crate) async fn supersede(shared: &Shared, holder: &Holder, uid: &InstanceUid, epoch: u64) {
     shared.index.release(uid, holder.epoch);
+    shared.note_fact(*uid, Fact::Superseded, epoch, 0);
     let connection = &holder.connection;
     let others = connection.supersede(uid, epoch, shared.new_session_id());
     if !others && !answers_ping(shared, connection).await && !connection.holds_any() {

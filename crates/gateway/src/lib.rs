@@ -41,6 +41,7 @@ mod shared;
 mod shed;
 mod sweep;
 mod told;
+mod trace;
 mod transport;
 mod vitals;
 mod ws;

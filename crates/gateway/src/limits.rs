@@ -163,6 +163,18 @@ pub struct Limits {
     pub retry_after: Duration,
     /// Longest time over which connections are given away on one order.
     pub shed_over_max: Duration,
+    /// Bytes in which the last messages of all agents are remembered; 0 for none.
+    pub trace_ring_bytes: usize,
+    /// Agents that are looked at at once, each by somebody.
+    pub taps_max: usize,
+    /// Bytes that wait for who looks at one agent. Beyond it the oldest are dropped.
+    pub tap_bytes_max: usize,
+    /// Bytes of one answer to who looks, so that it crosses the bus in one piece.
+    pub tap_answer_bytes_max: usize,
+    /// How long an answer waits for something to tell.
+    pub tap_wait_max: Duration,
+    /// Without a question for so long nobody looks any more: several waits.
+    pub tap_idle: Duration,
     /// From the order to stop to the end, below the 30 s that orchestrators grant.
     pub drain_deadline: Duration,
 }
@@ -233,6 +245,12 @@ impl Default for Limits {
             asks_max: 3,
             retry_after: Duration::from_secs(30),
             shed_over_max: Duration::from_secs(60),
+            trace_ring_bytes: 4 * MIB,
+            taps_max: 32,
+            tap_bytes_max: 256 * KIB,
+            tap_answer_bytes_max: 256 * KIB,
+            tap_wait_max: Duration::from_secs(2),
+            tap_idle: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(25),
         }
     }

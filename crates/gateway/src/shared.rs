@@ -26,6 +26,7 @@ use crate::index::{Connections, Index};
 use crate::presence::Spoken;
 use crate::session::Ended;
 use crate::told::Told;
+use crate::trace::Trace;
 use crate::{Config, Limits, reply};
 
 /// A gateway's insides.
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     /// The system lets no connection in, for want of files.
     pub(crate) starved: AtomicBool,
+    pub(crate) trace: Trace,
     /// What follows the uid in the answer to a heartbeat: the same for all agents.
     pub(crate) heartbeat_tail: Bytes,
     /// The field that names our custom capabilities; empty if there are none.
@@ -76,6 +78,7 @@ impl Shared {
         random: Arc<dyn Random>,
     ) -> Self {
         let limits = config.limits;
+        let trace = Trace::new(&limits, clock.now());
         Self {
             id: config.id,
             path: config.path,
@@ -95,6 +98,7 @@ impl Shared {
             guard: Guard::new(&limits),
             addresses: Addresses::new(limits.connections_per_address_max),
             starved: AtomicBool::new(false),
+            trace,
             heartbeat_tail: reply::heartbeat_tail(),
             announcement: reply::announcement(&config.custom_capabilities),
             draining: AtomicBool::new(false),

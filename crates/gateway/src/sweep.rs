@@ -23,6 +23,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         };
         shared.connections.each(look).await;
         outboxes.show();
+        shared.trace.sweep(shared.uptime_ms());
     }
 }
 

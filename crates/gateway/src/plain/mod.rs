@@ -23,6 +23,7 @@ use crate::ask::{Answer, Patience, token_name};
 use crate::incoming::{Incoming, Refused};
 use crate::reply;
 use crate::shared::Shared;
+use crate::trace::NOBODY;
 use crate::transport::PROTOBUF;
 
 /// Header that may repeat the uid for those who route by it.
@@ -50,29 +51,32 @@ pub(crate) async fn exchange(
         Ok(read) => read,
         Err(error) => return unreadable(shared, &error),
     };
-    let incoming = match Incoming::read(bytes, charge, &shared.limits) {
+    let incoming = match Incoming::read(bytes.clone(), charge, &shared.limits) {
         Ok(incoming) => incoming,
-        Err(refused) => return refuse(&parts.headers, refused, gzip).await,
+        Err(refused) => return refuse(shared, &parts.headers, refused, &bytes, gzip).await,
     };
+    shared.note_in(incoming.uid, Transport::Http, &incoming.body);
     count_mismatch(&parts.headers, &incoming);
     if let Err(wait) = shared.guard.poll(&incoming.uid, shared.uptime_ms()) {
         Reason::Flood.count();
         let wait = wait.max(shared.retry_after());
         let reply = shared.unavailable_for(incoming.reply_uid(), wait);
-        let response = respond(StatusCode::SERVICE_UNAVAILABLE, reply, gzip).await;
-        return after(wait, response);
+        let answer = Manner { status: StatusCode::SERVICE_UNAVAILABLE, wait: Some(wait), gzip };
+        return answer.respond(shared, &incoming.uid, reply).await;
     }
     let span = tracing::info_span!("report", agent = %incoming.uid, gateway = %shared.id);
     let answer = ask(shared, peer, holder, &incoming).instrument(span).await;
     match answer {
         Some(message) => {
             let message = shared.within_send_limit(&incoming.uid, message);
-            respond(StatusCode::OK, message, gzip).await
+            let answer = Manner { status: StatusCode::OK, wait: None, gzip };
+            answer.respond(shared, &incoming.uid, message).await
         }
         None => {
             let reply = shared.unavailable(incoming.reply_uid());
-            let response = respond(StatusCode::SERVICE_UNAVAILABLE, reply, gzip).await;
-            later(shared, response)
+            let wait = Some(shared.retry_after());
+            let answer = Manner { status: StatusCode::SERVICE_UNAVAILABLE, wait, gzip };
+            answer.respond(shared, &incoming.uid, reply).await
         }
     }
 }
@@ -92,10 +96,13 @@ pub(crate) fn later(shared: &Shared, response: Response) -> Response {
 }
 
 fn after(wait: Duration, mut response: Response) -> Response {
-    // Rounded up: never sooner than meant.
-    let seconds = wait.as_secs() + 1;
-    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response.headers_mut().insert(RETRY_AFTER, retry_after_seconds(wait).into());
     response
+}
+
+/// Rounded up: never sooner than meant.
+fn retry_after_seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)
 }
 
 async fn ask(
@@ -146,7 +153,13 @@ fn unreadable(shared: &Shared, error: &body::Unreadable) -> Response {
 }
 
 /// What cannot be decoded is the transport's business, what makes no sense is OpAMP's.
-async fn refuse(headers: &HeaderMap, mut refused: Refused, gzip: bool) -> Response {
+async fn refuse(
+    shared: &Shared,
+    headers: &HeaderMap,
+    mut refused: Refused,
+    bytes: &[u8],
+    gzip: bool,
+) -> Response {
     metrics::counter!("muster_gateway_malformed_total").increment(1);
     if refused.uid.is_empty()
         && let Some(uid) = header_uid(headers)
@@ -157,23 +170,42 @@ async fn refuse(headers: &HeaderMap, mut refused: Refused, gzip: bool) -> Respon
         true => StatusCode::BAD_REQUEST,
         false => StatusCode::OK,
     };
-    respond(status, reply::bad_request(refused.uid, refused.text), gzip).await
+    let uid = InstanceUid::try_from(&refused.uid[..]).unwrap_or(NOBODY);
+    shared.note_in(uid, Transport::Http, bytes);
+    let reply = reply::bad_request(refused.uid, refused.text);
+    Manner { status, wait: None, gzip }.respond(shared, &uid, reply).await
 }
 
-async fn respond(status: StatusCode, message: Bytes, gzip: bool) -> Response {
-    let (body, gzipped) = match gzip {
-        true => (coding::gzip(message).await, true),
-        false => (message, false),
-    };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
-    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    if gzipped {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+/// How a message is answered.
+struct Manner {
+    status: StatusCode,
+    /// How long the agent is to stay away.
+    wait: Option<Duration>,
+    gzip: bool,
+}
+
+impl Manner {
+    async fn respond(self, shared: &Shared, uid: &InstanceUid, message: Bytes) -> Response {
+        let Self { status, wait, gzip } = self;
+        let retry_after_seconds = wait.map_or(0, retry_after_seconds);
+        shared.note_response(*uid, status.as_u16(), retry_after_seconds, &message);
+        let (body, gzipped) = match gzip {
+            true => (coding::gzip(message).await, true),
+            false => (message, false),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if gzipped {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        match wait {
+            Some(wait) => after(wait, response),
+            None => response,
+        }
     }
-    response
 }
 
 fn header_uid(headers: &HeaderMap) -> Option<InstanceUid> {

@@ -9,6 +9,7 @@ use opamp::ws::{self, HEADER_BYTES_MAX, Opcode};
 use tokio::sync::oneshot;
 
 use crate::reply;
+use crate::trace::NOBODY;
 
 /// The OpAMP header, which is 0.
 const OPAMP_HEADER: u8 = 0;
@@ -145,6 +146,32 @@ impl Frame {
             // Only the writer leaves this state, so there is nothing to compare with.
             ticket.fate.store(QUEUED, Ordering::Release);
         }
+    }
+
+    /// The ServerToAgent in it and who it is for; none in a control frame.
+    pub(crate) fn message_parts(&self) -> Option<(InstanceUid, [&[u8]; 2])> {
+        if self.head_bytes == 0 {
+            return None;
+        }
+        let length = match self.head[1] {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let field = &self.head[3 + length..usize::from(self.head_bytes)];
+        let uid = match self.kind {
+            Kind::Heartbeat(uid)
+            | Kind::Acknowledgement(uid)
+            | Kind::Offering(uid)
+            | Kind::Offer(uid)
+            | Kind::Error(uid) => uid,
+            Kind::Unique | Kind::Pong => {
+                let uid = field.get(2..).filter(|uid| !uid.is_empty());
+                let salvaged = uid.map_or_else(|| reply::salvage_uid(&self.body), <[u8]>::to_vec);
+                InstanceUid::try_from(&salvaged[..]).unwrap_or(NOBODY)
+            }
+        };
+        Some((uid, [field, &self.body]))
     }
 
     /// The bytes still to be written after the first `offset`.

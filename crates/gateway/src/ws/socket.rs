@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bus::v1::Transport;
+use bus::v1::tap_reply::fact::Kind as Fact;
 use bytes::Bytes;
 use opamp::ws::{Decoder, Event, Role, close_code};
 use opamp::{InstanceUid, envelope};
@@ -20,6 +22,7 @@ use crate::budget::Charge;
 use crate::connection::{Connection, Submitted};
 use crate::incoming::{Incoming, Refused};
 use crate::shared::{Shared, panicked};
+use crate::trace::NOBODY;
 use crate::{ask, reply};
 
 const SCRATCH_BYTES: usize = 32 << 10;
@@ -42,6 +45,9 @@ pub(crate) struct Socket<IO> {
     /// Something panicked here.
     broken: bool,
     phase: Phase,
+    /// Who spoke last, and the close that was seen first: for who looks at the end.
+    last: Option<InstanceUid>,
+    farewell: Option<(Fact, u16)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,12 +82,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             floods_in_a_row: 0,
             broken: false,
             phase: Phase::Open,
+            last: None,
+            farewell: None,
         }
     }
 
     /// Serves until the connection is over.
     pub(crate) async fn run(mut self) {
         poll_fn(|context| self.poll_safely(context)).await;
+        self.note_end();
         for ended in self.connection.finish() {
             self.shared.ended(ended);
         }
@@ -148,7 +157,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let now = self.shared.uptime_ms();
         let progress = || connection.vitals.writing_since(Some(now));
         let io = Pin::new(&mut self.io);
-        let outcome = self.writer.poll(context, io, &connection.outbox, progress);
+        let sent = |frame: &Frame| self.shared.note_sent(frame);
+        let outcome = self.writer.poll(context, io, &connection.outbox, progress, sent);
         match outcome {
             Poll::Ready(_) => connection.vitals.writing_since(None),
             Poll::Pending => connection.vitals.writing_at_least_since(now),
@@ -201,6 +211,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             Event::Ping(payload) => self.push(Frame::pong(&payload)),
             Event::Pong(payload) => self.connection.pong(&payload),
             Event::Close(code) => {
+                self.farewell.get_or_insert((Fact::ClosedByAgent, code.unwrap_or(0)));
                 self.phase = match self.phase {
                     Phase::Open => Phase::Answering(code),
                     Phase::Closing
@@ -217,18 +228,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     fn message(&mut self, data: Vec<u8>) {
         self.connection.vitals.spoken();
         let mut charge = self.shared.budget.open();
+        let data = Bytes::from(data);
         if charge.set(data.len()).is_err() {
             let uid = envelope::body(&data).map_or_else(|_| Vec::new(), reply::salvage_uid);
+            self.note_refused(&uid, &data);
             let reply = self.shared.out_of_memory(uid);
             return self.push(Frame::message(reply, Kind::Unique));
         }
-        match read(data, charge, &self.shared) {
+        match read(&data, charge, &self.shared) {
             Ok(incoming) => {
+                self.shared.note_heard(&self.connection, &incoming);
+                self.last = Some(incoming.uid);
                 self.malformed_in_a_row = 0;
                 let floods = std::mem::take(&mut self.floods_in_a_row);
                 self.submit(incoming, floods);
             }
-            Err(refused) => self.refuse(refused),
+            Err(refused) => {
+                self.note_refused(&refused.uid, &data);
+                self.refuse(refused);
+            }
         }
     }
 
@@ -296,6 +314,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         if self.phase == Phase::Open {
             tracing::debug!(peer = %self.connection.peer, code, reason, "connection closed");
             self.connection.outbox.push_last(Frame::close(Some(code), reason));
+            self.farewell.get_or_insert((Fact::ClosedByServer, code));
             self.connection.vitals.closing_at_least_since(self.shared.uptime_ms());
             self.phase = Phase::Closing;
         }
@@ -314,15 +333,40 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let now = self.shared.uptime_ms();
         self.connection.vitals.closing_at_least_since(now);
         if self.connection.may_close() {
+            if let (Phase::Open, Some(code)) = (self.phase, asked) {
+                self.farewell.get_or_insert((Fact::ClosedByServer, code));
+            }
             self.connection.outbox.push_last(frame);
             self.phase = next;
         }
     }
 }
 
-fn read(data: Vec<u8>, charge: Charge, shared: &Shared) -> Result<Incoming, Refused> {
-    let data = Bytes::from(data);
-    let body = envelope::body(&data).map_err(|malformed| Refused {
+impl<IO> Socket<IO> {
+    /// What cannot be taken is remembered too, for whom it is from as far as that can be told.
+    fn note_refused(&mut self, uid: &[u8], data: &[u8]) {
+        let uid = InstanceUid::try_from(uid).ok().or(self.last);
+        self.last = uid;
+        let body = envelope::body(data).unwrap_or(data);
+        self.shared.note_in(uid.unwrap_or(NOBODY), Transport::WebSocket, body);
+    }
+
+    /// How it ended, for each agent that was here.
+    fn note_end(&mut self) {
+        let (fact, code) = self.farewell.take().unwrap_or((Fact::Broken, 0));
+        let mut last = self.last.take();
+        self.connection.each_session(|session| {
+            last = last.filter(|last| *last != session.uid);
+            self.shared.note_fact(session.uid, fact, session.epoch(), code);
+        });
+        if let Some(uid) = last {
+            self.shared.note_fact(uid, fact, 0, code);
+        }
+    }
+}
+
+fn read(data: &Bytes, charge: Charge, shared: &Shared) -> Result<Incoming, Refused> {
+    let body = envelope::body(data).map_err(|malformed| Refused {
         uid: Vec::new(),
         text: malformed.to_string(),
         undecodable: true,
@@ -334,6 +378,9 @@ fn read(data: Vec<u8>, charge: Charge, shared: &Shared) -> Result<Incoming, Refu
 impl<IO> Drop for Socket<IO> {
     /// However the task ends, its frames' waiters and its sessions learn of it.
     fn drop(&mut self) {
+        if self.last.is_some() {
+            self.note_end();
+        }
         for ended in self.connection.finish() {
             self.shared.ended(ended);
         }

@@ -35,13 +35,14 @@ impl Writer {
     /// Writes and flushes everything in the outbox; ready once it is empty. `progress` is called
     /// whenever the socket took a noteworthy amount: a peer that reads a byte now and then is one
     /// that does not read. What the socket does not take goes back to the outbox, where newer
-    /// frames may take its place.
+    /// frames may take its place. `written` is called with each frame that the socket took whole.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
         mut io: Pin<&mut impl AsyncWrite>,
         outbox: &Outbox,
         mut progress: impl FnMut(),
+        mut written: impl FnMut(&Frame),
     ) -> Poll<io::Result<()>> {
         loop {
             if self.frames.is_empty() {
@@ -56,20 +57,20 @@ impl Writer {
                 outbox.flows();
                 return self.poll_flush(context, io);
             }
-            let Poll::Ready(written) = self.poll_write(context, io.as_mut()) else {
+            let Poll::Ready(taken) = self.poll_write(context, io.as_mut()) else {
                 self.put_back(outbox);
                 return Poll::Pending;
             };
-            let written = written?;
-            if written == 0 {
+            let taken = taken?;
+            if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.moved += written;
+            self.moved += taken;
             if self.moved >= PROGRESS_BYTES_MIN {
                 self.moved = 0;
                 progress();
             }
-            self.advance(written, outbox);
+            self.advance(taken, outbox, &mut written);
         }
     }
 
@@ -118,16 +119,17 @@ impl Writer {
         outbox.stalled(self.frames.drain(half_written..));
     }
 
-    fn advance(&mut self, mut written: usize, outbox: &Outbox) {
+    fn advance(&mut self, mut taken: usize, outbox: &Outbox, written: &mut impl FnMut(&Frame)) {
         self.unflushed = true;
         while let Some(frame) = self.frames.front() {
             let left = frame.bytes() - self.offset;
-            if written < left {
-                self.offset += written;
+            if taken < left {
+                self.offset += taken;
                 return;
             }
-            written -= left;
+            taken -= left;
             self.offset = 0;
+            written(frame);
             outbox.release(frame.cost());
             let ticket = self.frames.pop_front().and_then(Frame::into_ticket);
             self.tickets.extend(ticket);
@@ -168,7 +170,9 @@ mod tests {
         assert!(gone_stub.withdraw());
         let mut writer = Writer::default();
         let write = async {
-            poll_fn(|cx| writer.poll(cx, Pin::new(&mut near), &outbox, || ())).await.unwrap();
+            poll_fn(|cx| writer.poll(cx, Pin::new(&mut near), &outbox, || (), |_| ()))
+                .await
+                .unwrap();
             assert!(stub.flushed.try_recv().is_ok());
             drop(near);
         };

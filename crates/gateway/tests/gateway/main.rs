@@ -18,3 +18,4 @@ mod panics;
 mod plain;
 mod refusals;
 mod shed;
+mod trace;
