@@ -29,6 +29,7 @@ mod reconcile;
 mod server;
 mod status;
 mod syntax;
+mod trace;
 mod view;
 mod watch;
 

@@ -109,6 +109,22 @@ pub struct Limits {
     pub watch_stall: Duration,
     /// How often a watcher is told where it is.
     pub watch_bookmark: Duration,
+    /// Traces at once: each asks every gateway all the time.
+    pub traces_max: usize,
+    /// Entries from before that a trace may begin with.
+    pub trace_last_max: u32,
+    /// Entries from before that a gateway is asked for which appears during a trace, at least.
+    pub trace_late_last: u32,
+    /// Entries waiting for who traces, beside those that wait at the gateways.
+    pub trace_queue_max: usize,
+    /// How long who traces may take nothing: less than gateways wait for the next question.
+    pub trace_stall: Duration,
+    /// How long a gateway may take to answer: an operator is told within 2 s that none does.
+    pub trace_timeout: Duration,
+    /// How long a gateway is to wait for something to tell.
+    pub trace_wait: Duration,
+    /// How often gateways are looked for that were not there before.
+    pub trace_look: Duration,
     /// How long requests in hand may take once control is told to stop.
     pub stop_timeout: Duration,
 }
@@ -172,6 +188,14 @@ impl Default for Limits {
             watch_queue_max: 16,
             watch_stall: Duration::from_secs(10),
             watch_bookmark: Duration::from_secs(10),
+            traces_max: 16,
+            trace_last_max: 1000,
+            trace_late_last: 100,
+            trace_queue_max: 64,
+            trace_stall: Duration::from_secs(8),
+            trace_timeout: Duration::from_millis(1500),
+            trace_wait: Duration::from_secs(2),
+            trace_look: Duration::from_millis(500),
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -7,7 +7,7 @@ use bus::Client;
 use model::Clock;
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
@@ -28,6 +28,7 @@ use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reaper::Reaper;
 use crate::reconcile::{Decided, Reconciler};
+use crate::trace::Traces;
 use crate::v1::agents_server::{Agents, AgentsServer};
 use crate::v1::assignments_server::{Assignments, AssignmentsServer};
 use crate::v1::configs_server::{Configs, ConfigsServer};
@@ -156,6 +157,7 @@ impl Control {
         let watches = Watches::new(limits, view.clone(), bus.clone(), tasks.clone(), stop.clone());
         let (records, ledger) = (self.records.clone(), self.ledger.clone());
         let processes = self.processes.clone();
+        let traces = self.traces(tasks, stop);
         Api {
             limits,
             view,
@@ -165,7 +167,23 @@ impl Control {
             decided: self.decided.clone(),
             bus,
             watches,
+            traces,
             door: self.door.clone(),
+        }
+    }
+
+    fn traces(&self, tasks: &TaskTracker, stop: &CancellationToken) -> Traces {
+        Traces {
+            limits: self.limits,
+            name: self.name.clone(),
+            view: self.view.clone(),
+            processes: self.processes.clone(),
+            bus: self.bus.clone(),
+            clock: self.ledger.clock.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            free: Arc::new(Semaphore::new(self.limits.traces_max)),
+            numbers: Arc::default(),
         }
     }
 

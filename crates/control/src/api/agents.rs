@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bus::v1::TapDirection;
 use model::selector::{self, Selector};
 use model::{AgentSummary, Timestamp};
 use opamp::InstanceUid;
@@ -13,10 +14,11 @@ use super::{Api, convert, names};
 use crate::actor::Actor;
 use crate::error::within;
 use crate::ledger::Relabel;
+use crate::trace::Wanted;
 use crate::v1::{
     Agent, DeleteAgentRequest, DeleteAgentResponse, GetAgentRequest, LabelAgentsRequest,
-    LabelAgentsResponse, ListAgentsRequest, ListAgentsResponse, WatchAgentsRequest,
-    WatchAgentsResponse, agents_server,
+    LabelAgentsResponse, ListAgentsRequest, ListAgentsResponse, TraceAgentRequest,
+    TraceAgentResponse, TraceDirection, WatchAgentsRequest, WatchAgentsResponse, agents_server,
 };
 use crate::{Error, keeper, v1};
 
@@ -64,6 +66,23 @@ impl agents_server::Agents for Api {
         Ok(Response::new(DeleteAgentResponse {}))
     }
 
+    type TraceAgentStream = ReceiverStream<Result<TraceAgentResponse, Status>>;
+
+    async fn trace_agent(
+        &self,
+        request: Request<TraceAgentRequest>,
+    ) -> Result<Response<Self::TraceAgentStream>, Status> {
+        self.check_view()?;
+        let actor = Actor::of(&request);
+        let wanted = self.wanted(request.get_ref())?;
+        let (name, bodies) = (&request.get_ref().name, wanted.include_bodies);
+        tracing::info!(actor = actor.name(), name, bodies, "traces");
+        let (door, holder) = (self.door.clone(), actor.holder);
+        let refused = async move { door.until_refused(holder).await };
+        let updates = self.traces.start(wanted, refused).await?;
+        Ok(Response::new(ReceiverStream::new(updates)))
+    }
+
     type WatchAgentsStream = ReceiverStream<Result<WatchAgentsResponse, Status>>;
 
     async fn watch_agents(
@@ -97,6 +116,24 @@ impl Api {
         }
         let changed_agents = convert::count(changed);
         Ok(LabelAgentsResponse { changed_agents, impact: Some(convert::impact(&impact)) })
+    }
+
+    fn wanted(&self, request: &TraceAgentRequest) -> Result<Wanted, Error> {
+        let uid = names::parse_agent(&request.name)?;
+        let most = self.limits.trace_last_max;
+        let last = u32::try_from(request.last).ok().filter(|last| *last <= most);
+        let last = last.ok_or_else(|| Error::invalid("last", format!("must be 0 to {most}")))?;
+        if last == 0 && !request.follow {
+            return Err(Error::invalid("last", "must not be 0 if nothing is followed"));
+        }
+        let direction = match TraceDirection::try_from(request.direction) {
+            Ok(TraceDirection::Unspecified) => TapDirection::Unspecified,
+            Ok(TraceDirection::In) => TapDirection::In,
+            Ok(TraceDirection::Out) => TapDirection::Out,
+            Err(_) => return Err(Error::invalid("direction", "must be IN, OUT or unspecified")),
+        };
+        let (follow, include_bodies) = (request.follow, request.include_bodies);
+        Ok(Wanted { uid, last, follow, include_bodies, direction })
     }
 
     fn named(&self, request: &LabelAgentsRequest) -> Result<Vec<InstanceUid>, Error> {

@@ -21,6 +21,7 @@ use crate::Limits;
 use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reconcile::Decided;
+use crate::trace::Traces;
 use crate::view::View;
 use crate::watch::Watches;
 
@@ -35,5 +36,6 @@ pub(crate) struct Api {
     pub(crate) decided: Decided,
     pub(crate) bus: Client,
     pub(crate) watches: Watches,
+    pub(crate) traces: Traces,
     pub(crate) door: Door,
 }

@@ -1251,7 +1251,7 @@ pub mod trace_notice {
     #[repr(i32)]
     pub enum Kind {
         Unspecified = 0,
-        /// What was remembered is sent; what follows is live.
+        /// What was remembered is sent; what follows is live. Said again now and then.
         Following = 1,
         /// Entries of this gateway were dropped: too much is said for who listens.
         Lost = 2,
