@@ -29,6 +29,8 @@ pub(crate) const CALL_SECS: u64 = 10;
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 /// How long a watch may hear nothing before it connects anew: the server speaks every 10 s.
 pub(crate) const WATCH_SILENCE: Duration = Duration::from_secs(35);
+/// Entries from before that a trace asks for when it goes on: as many as there may be.
+pub(crate) const TRACE_RESUME: i32 = 1000;
 /// First pause before a watch connects anew; doubled each time.
 pub(crate) const WATCH_RETRY_MIN: Duration = Duration::from_millis(250);
 /// Longest of these pauses.

@@ -15,6 +15,7 @@ use crate::limits;
 mod columns;
 mod label;
 mod list;
+mod trace;
 mod watch;
 
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,14 @@ enum Verb {
         #[arg(value_name = "INSTANCE_UID")]
         uid: String,
     },
+    /// Show what an agent and the gateways say to each other
+    ///
+    /// What gateways remember first, then each message as it comes or goes, on whichever gateway.
+    /// Credentials, headers, keys and passwords are replaced at the gateway; of configs and custom
+    /// messages only size and SHA-256 are shown, unless --bodies asks for more. With `-o json`, one
+    /// object per line.
+    #[command(after_help = help::AGENTS_TRACE)]
+    Trace(trace::Args),
     /// Give agents labels, or take them away
     ///
     /// Labels are yours: they win over what agents say of themselves, and last when an agent's
@@ -65,6 +74,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     match args.verb {
         Verb::List(list) => list::run(&args.client, &list).await,
         Verb::Label(label) => label::label(&label, &args.client).await,
+        Verb::Trace(trace) => trace::run(&args.client, &trace).await,
         Verb::Delete(delete) => label::delete(&delete, &args.client).await,
         Verb::Watch { selector, from } => watch::run(&args.client, &selector, from).await,
         Verb::Get { uid } => {

@@ -65,6 +65,16 @@ Examples:
   # The config it runs
   muster agents get 018bcfe5-6800-7007-8707-070707070707 -o json | jq .report.effective_config";
 
+pub(super) const AGENTS_TRACE: &str = "\
+Examples:
+  muster agents trace 018bcfe5-6800-7007-8707-070707070707
+  # What was said before it went silent, on any gateway
+  muster agents trace 018bcfe5-6800-7007-8707-070707070707 --last 100 --no-follow
+  # The configs it is sent, with their text
+  muster agents trace 018bcfe5-6800-7007-8707-070707070707 --direction out --bodies
+  # For programs
+  muster agents trace 018bcfe5-6800-7007-8707-070707070707 -o json | jq -r .summary";
+
 pub(super) const AGENTS_LABEL: &str = "\
 Examples:
   # Add a label, and take one away

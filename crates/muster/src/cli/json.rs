@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use super::names::short;
 
 mod fleet;
+pub(super) mod wire;
 
 pub(super) use fleet::{gateway, status};
 
@@ -305,7 +306,7 @@ fn hex(bytes: &[u8]) -> Option<String> {
     })
 }
 
-fn time(time: Option<&prost_types::Timestamp>) -> Option<String> {
+pub(super) fn time(time: Option<&prost_types::Timestamp>) -> Option<String> {
     time.map(ToString::to_string)
 }
 

@@ -12,6 +12,7 @@ use crate::exit::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// Columns for people
+    #[value(alias = "text")]
     Table,
     /// JSON for programs
     Json,
