@@ -58,11 +58,13 @@ pub(super) fn from_agent(message: &mut AgentToServer, bodies: Bodies) {
     if let Some(AvailableComponents { components: all, hash: _ }) = available_components {
         components(all);
     }
-    if let Some(status) = connection_settings_status {
-        let ConnectionSettingsStatus { last_connection_settings_hash: _, status: _, error_message } =
-            status;
-        said(error_message);
-    }
+    connection_settings_status.iter_mut().for_each(settings_status);
+}
+
+fn settings_status(whole: &mut ConnectionSettingsStatus) {
+    let ConnectionSettingsStatus { last_connection_settings_hash: _, status: _, error_message } =
+        whole;
+    said(error_message);
 }
 
 /// Redacts a message to an agent.

@@ -12,7 +12,7 @@ const SECRETS: &[&str] = &[
     "password: 'CANARY\nCANARY'\nok: 1",
     "password: |\n  CANARY\n\n  CANARY\nok: 1",
     "password: >-\n  CANARY\nok: 1",
-    "a:\n  - password: CANARY\n    user: bob\n  - secret:\n      deep:\n        - CANARY\n    user: x",
+    "a:\n  - password: CANARY\n    user: bob\n  - secret:\n      deep:\n        - CANARY",
     "tokens:\n- CANARY\n- CANARY\nok: 1",
     "tokens: [a, CANARY,\nCANARY,\n  CANARY]\nok: 1",
     "{\"user\":\"bob\",\"password\":\"CANARY\"}",

@@ -53,7 +53,10 @@ pub(super) fn entry(entry: &TraceAgentResponse) -> Value {
             }),
         ),
         Some(Content::Notice(notice)) => {
-            put("notice", json!({ "kind": notice.kind().as_str_name(), "entries": notice.entries }));
+            put(
+                "notice",
+                json!({ "kind": notice.kind().as_str_name(), "entries": notice.entries }),
+            );
         }
     }
     Value::Object(value)

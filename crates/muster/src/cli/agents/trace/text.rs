@@ -28,6 +28,8 @@ const TEXT_LINES_MAX: usize = 200;
 pub(super) struct Text {
     /// Day of the last entry.
     day: String,
+    /// What was said last of capabilities, by the agent and by the server.
+    capabilities: [Value; 2],
 }
 
 impl Text {
@@ -49,7 +51,35 @@ impl Text {
         let line = format!("{time}  {arrow}  {:SUMMARY_CHARS$}  {}", summary(entry), travel(entry));
         text += line.trim_end();
         text.push('\n');
-        text + &details(entry)
+        text + &self.details(entry)
+    }
+
+    /// What is set in a message, but for what its line says.
+    fn details(&mut self, entry: &TraceAgentResponse) -> String {
+        let (message, said) = match &entry.content {
+            Some(Content::AgentToServer(message)) => (wire::from_agent(message), 0),
+            Some(Content::ServerToAgent(message)) => (wire::to_agent(message), 1),
+            Some(Content::Undecodable(undecodable)) => {
+                let lines = [&undecodable.reason, &format!("begins with {}", undecodable.head_hex)];
+                return lines.map(|line| format!("{:INDENT$}{}\n", "", printable(line))).concat();
+            }
+            Some(Content::Fact(_) | Content::Notice(_)) | None => return String::new(),
+        };
+        let mut text = String::new();
+        if let Value::Object(mut members) = message {
+            members.remove("instance_uid");
+            members.remove("sequence_num");
+            // Every heartbeat and every answer has these, and they hardly ever change.
+            let same = members.get("capabilities") == Some(&self.capabilities[said]);
+            if same || members.len() == 1 {
+                members.remove("capabilities");
+            } else if let Some(capabilities) = members.get("capabilities") {
+                self.capabilities[said].clone_from(capabilities);
+            }
+            members.iter().for_each(|(key, value)| field(&mut text, key, value, INDENT));
+        }
+        entry.hidden_fields.iter().for_each(|hidden| text += &not_shown(hidden));
+        text
     }
 }
 
@@ -200,31 +230,6 @@ fn noticed(notice: &TraceNotice, gateway: &str) -> String {
         }
         trace_notice::Kind::Heard => format!("gateway {gateway} answers again ──"),
     }
-}
-
-/// What is set in a message, but for what its line says.
-fn details(entry: &TraceAgentResponse) -> String {
-    let message = match &entry.content {
-        Some(Content::AgentToServer(message)) => wire::from_agent(message),
-        Some(Content::ServerToAgent(message)) => wire::to_agent(message),
-        Some(Content::Undecodable(undecodable)) => {
-            let lines = [&undecodable.reason, &format!("begins with {}", undecodable.head_hex)];
-            return lines.map(|line| format!("{:INDENT$}{}\n", "", printable(line))).concat();
-        }
-        Some(Content::Fact(_) | Content::Notice(_)) | None => return String::new(),
-    };
-    let mut text = String::new();
-    if let Value::Object(mut members) = message {
-        members.remove("instance_uid");
-        members.remove("sequence_num");
-        // Every heartbeat and every answer has these.
-        if members.len() == 1 {
-            members.remove("capabilities");
-        }
-        members.iter().for_each(|(key, value)| field(&mut text, key, value, INDENT));
-    }
-    entry.hidden_fields.iter().for_each(|hidden| text += &not_shown(hidden));
-    text
 }
 
 fn not_shown(hidden: &TraceHiddenField) -> String {
