@@ -39,6 +39,9 @@ impl Call for v1::Reassess {
 impl Call for v1::Forget {
     type Reply = v1::ForgetReply;
 }
+impl Call for v1::Handover {
+    type Reply = v1::HandoverReply;
+}
 impl Call for v1::GatewayRequest {
     type Reply = v1::GatewayReply;
 }

@@ -1,6 +1,7 @@
 //! Operators' intent in the ledger: configs with their revisions, and the assignments.
 
 mod brake;
+mod commands;
 mod labels;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::actor::Actor;
 use crate::error::within;
 use crate::{Error, Limits};
 pub(crate) use brake::Advance;
+pub(crate) use commands::{Filed, Shelf};
 pub(crate) use labels::Relabel;
 
 /// Its name in errors.

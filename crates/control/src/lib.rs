@@ -14,6 +14,7 @@ mod actor;
 mod api;
 mod backoff;
 mod balance;
+mod commands;
 mod error;
 #[cfg(test)]
 mod golden;

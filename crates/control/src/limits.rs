@@ -125,6 +125,38 @@ pub struct Limits {
     pub trace_wait: Duration,
     /// How often gateways are looked for that were not there before.
     pub trace_look: Duration,
+    /// How often targets of open commands are looked at even if nobody answers.
+    pub command_turn: Duration,
+    /// Requests for commands under way at once.
+    pub command_requests_max: usize,
+    /// What waits to be told to who carries out commands, and changes that a watcher has not seen.
+    pub command_inbox_max: usize,
+    /// How long a command may take to be stored: an operator is told within 2 s that it is not.
+    pub command_give_timeout: Duration,
+    /// Targets of commands that one control carries out at once, some 300 bytes each.
+    pub command_targets_open_max: usize,
+    /// How often commands are looked through for such as nobody carries out.
+    pub command_look_interval: Duration,
+    /// How long parts of a command may be there before its first part is.
+    pub command_orphan_ms: u64,
+    /// Settled commands that are kept.
+    pub commands_kept_max: usize,
+    /// How often a watcher of a command that another control carries out looks at the ledger.
+    pub command_watch_interval: Duration,
+    /// Characters of a request's id.
+    pub request_id_chars_max: usize,
+    /// How long from now a command may expire.
+    pub command_expire_max: Duration,
+    /// When it expires if nobody says.
+    pub command_expire_default: Duration,
+    /// How long an effect may be waited for.
+    pub command_confirm_max: Duration,
+    /// Agents a second that a command may be told, and are if nobody says.
+    pub command_rate_max: u32,
+    /// See above.
+    pub command_rate_default: u32,
+    /// Bytes of a custom message's payload: it is kept in the ledger.
+    pub command_payload_bytes_max: usize,
     /// How long requests in hand may take once control is told to stop.
     pub stop_timeout: Duration,
 }
@@ -196,6 +228,22 @@ impl Default for Limits {
             trace_timeout: Duration::from_millis(1500),
             trace_wait: Duration::from_secs(2),
             trace_look: Duration::from_millis(500),
+            command_turn: Duration::from_millis(250),
+            command_requests_max: 64,
+            command_inbox_max: 256,
+            command_give_timeout: Duration::from_millis(1900),
+            command_targets_open_max: 100_000,
+            command_look_interval: Duration::from_secs(5),
+            command_orphan_ms: 60_000,
+            commands_kept_max: 10_000,
+            command_watch_interval: Duration::from_secs(1),
+            request_id_chars_max: 128,
+            command_expire_max: Duration::from_secs(7 * 24 * 3600),
+            command_expire_default: Duration::from_secs(30),
+            command_confirm_max: Duration::from_secs(3600),
+            command_rate_max: 10_000,
+            command_rate_default: 50,
+            command_payload_bytes_max: 64 << 10,
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Client;
-use model::Clock;
+use model::{Clock, Random};
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
@@ -21,6 +21,7 @@ use trust::Door;
 use crate::actor::Doorkeeper;
 use crate::api::Api;
 use crate::balance::Balancer;
+use crate::commands::{Adopter, CommandWatches, Commands, Driver, Sights, Told};
 use crate::governor::Governor;
 use crate::keeper::Keeper;
 use crate::leader::{Leader, Leads};
@@ -31,6 +32,7 @@ use crate::reconcile::{Decided, Reconciler};
 use crate::trace::Traces;
 use crate::v1::agents_server::{Agents, AgentsServer};
 use crate::v1::assignments_server::{Assignments, AssignmentsServer};
+use crate::v1::commands_server::{Commands as CommandsService, CommandsServer};
 use crate::v1::configs_server::{Configs, ConfigsServer};
 use crate::v1::custom_messages_server::CustomMessagesServer;
 use crate::v1::fleet_server::{Fleet, FleetServer};
@@ -51,6 +53,8 @@ pub struct Config {
     pub shed_per_second: u32,
     /// How operators come in, and who they must be.
     pub door: Door,
+    /// How long settled commands are kept; a week if not given.
+    pub keep_commands: Option<Duration>,
 }
 
 /// The operators' side of a fleet.
@@ -67,6 +71,8 @@ pub struct Control {
     ledger: Ledger,
     decided: Decided,
     bus: Client,
+    random: Arc<dyn Random>,
+    keep_commands: Duration,
 }
 
 impl Control {
@@ -77,8 +83,9 @@ impl Control {
         records: Arc<dyn Store>,
         ledger: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
     ) -> Self {
-        let Config { name, limits, forget_after, shed_per_second, door } = config;
+        let Config { name, limits, forget_after, shed_per_second, door, keep_commands } = config;
         let view = Arc::new(View::new(limits, clock.clone()));
         let processes = Arc::new(Processes::new(limits, clock.clone()));
         let quarantine = Arc::default();
@@ -95,6 +102,8 @@ impl Control {
             ledger,
             decided: Decided::new(),
             bus,
+            random,
+            keep_commands: keep_commands.unwrap_or(limits.command_expire_max),
         }
     }
 
@@ -115,13 +124,14 @@ impl Control {
         let _stop_at_end = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
         let (reporter, health) = tonic_health::server::health_reporter();
-        self.start(&tasks, &stop);
+        let (commands, told) = Commands::new(self.limits);
+        self.start(&tasks, &stop, &commands, told);
         tasks.spawn(report_health(reporter, self.view.clone(), stop.clone()));
 
         let incoming =
             incoming::accept(listener, self.door.clone(), &self.limits, &tasks, stop.clone());
         let serving = self
-            .router(self.api(&tasks, &stop))?
+            .router(self.api(&tasks, &stop, commands))?
             .add_service(health)
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         let overdue = async {
@@ -146,18 +156,22 @@ impl Control {
         &self,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-    ) -> impl Agents + Assignments + Configs + Fleet + Clone + use<> {
-        self.start(tasks, stop);
-        self.api(tasks, stop)
+    ) -> impl Agents + Assignments + CommandsService + Configs + Fleet + Clone + use<> {
+        let (commands, told) = Commands::new(self.limits);
+        self.start(tasks, stop, &commands, told);
+        self.api(tasks, stop, commands)
     }
 
     /// What the services work with. Watches are tasks beside the requests that started them.
-    fn api(&self, tasks: &TaskTracker, stop: &CancellationToken) -> Api {
+    fn api(&self, tasks: &TaskTracker, stop: &CancellationToken, commands: Commands) -> Api {
         let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
         let watches = Watches::new(limits, view.clone(), bus.clone(), tasks.clone(), stop.clone());
         let (records, ledger) = (self.records.clone(), self.ledger.clone());
         let processes = self.processes.clone();
         let traces = self.traces(tasks, stop);
+        let (task, end) = (tasks.clone(), stop.clone());
+        let command_watches =
+            CommandWatches::new(limits, ledger.clone(), commands.clone(), task, end);
         Api {
             limits,
             view,
@@ -169,6 +183,10 @@ impl Control {
             watches,
             traces,
             door: self.door.clone(),
+            name: self.name.clone(),
+            random: self.random.clone(),
+            commands,
+            command_watches,
         }
     }
 
@@ -188,7 +206,13 @@ impl Control {
     }
 
     /// Starts what works beside the services. Each stops at its next wait.
-    fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+    fn start(
+        &self,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        commands: &Commands,
+        told: mpsc::Receiver<Told>,
+    ) {
         let (limits, view, bus) = (self.limits, self.view.clone(), self.bus.clone());
         let (ledger, decided, rebuilt) =
             (self.ledger.clone(), self.decided.clone(), Arc::new(Notify::new()));
@@ -218,7 +242,39 @@ impl Control {
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));
+        self.carry_out(tasks, stop, commands, told, leads.clone());
         self.lead(tasks, stop, leads);
+    }
+
+    /// Starts what carries out commands.
+    fn carry_out(
+        &self,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        commands: &Commands,
+        told: mpsc::Receiver<Told>,
+        leads: Leads,
+    ) {
+        let driver = Driver {
+            limits: self.limits,
+            name: self.name.clone(),
+            ledger: self.ledger.clone(),
+            bus: self.bus.clone(),
+            sights: Sights { view: self.view.clone() },
+            told,
+            changes: commands.sender(),
+        };
+        let adopter = Adopter {
+            limits: self.limits,
+            name: self.name.clone(),
+            keep: self.keep_commands,
+            ledger: self.ledger.clone(),
+            processes: self.processes.clone(),
+            commands: commands.clone(),
+            leads,
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(driver.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(adopter.run()));
     }
 
     /// Starts what one control at a time does.
@@ -265,6 +321,7 @@ impl Control {
             .max_decoding_message_size(message_max)
             .max_encoding_message_size(message_max);
         let said = CustomMessagesServer::new(api.clone());
+        let commands = CommandsServer::new(api.clone());
         // Whether it serves is everybody's to know; all else is for operators.
         let door = Doorkeeper(self.door.clone());
         let v1 = reflection().build_v1().map_err(broken)?;
@@ -280,6 +337,7 @@ impl Control {
             .add_service(InterceptedService::new(AgentsServer::new(api.clone()), door.clone()))
             .add_service(InterceptedService::new(FleetServer::new(api.clone()), door.clone()))
             .add_service(InterceptedService::new(said, door.clone()))
+            .add_service(InterceptedService::new(commands, door.clone()))
             .add_service(InterceptedService::new(configs, door.clone()))
             .add_service(InterceptedService::new(AssignmentsServer::new(api), door)))
     }
@@ -293,6 +351,7 @@ async fn report_health(reporter: HealthReporter, view: Arc<View>, stop: Cancella
         ConfigsServer::<Api>::NAME,
         AssignmentsServer::<Api>::NAME,
         CustomMessagesServer::<Api>::NAME,
+        CommandsServer::<Api>::NAME,
     ];
     // It answers from the start: it is asked when something is amiss.
     reporter.set_service_status(FleetServer::<Api>::NAME, ServingStatus::Serving).await;

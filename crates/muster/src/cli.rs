@@ -5,6 +5,7 @@ mod agents;
 mod assignments;
 mod backup;
 mod call;
+mod commands;
 mod completion;
 mod config_check;
 mod configs;
@@ -78,6 +79,27 @@ enum Command {
     /// Custom capabilities are agreed on by an agent and whoever knows it; Muster carries their
     /// messages and does not look into them.
     Custom(custom::Args),
+    /// Restart agents
+    ///
+    /// Only agents that say that they can be restarted. Each is told once at most: what may have
+    /// been sent is never sent again, and the command says what is known of it.
+    #[command(after_help = help::RESTART)]
+    Restart(commands::give::Args),
+    /// Have agents report their full state
+    #[command(after_help = help::REFRESH)]
+    Refresh(commands::give::Args),
+    /// Close the connections of agents; they come back by themselves
+    #[command(after_help = help::DISCONNECT)]
+    Disconnect(commands::give::Args),
+    /// Have an agent go by another instance uid, with the labels it has
+    #[command(after_help = help::REIDENTIFY)]
+    Reidentify(commands::give::OneArgs),
+    /// See what became of commands
+    ///
+    /// QUEUED waits, ROUTED is on its way, SENT is on the agent's socket, DELIVERED has a proof,
+    /// CONFIRMED had its effect. REFUSED, EXPIRED and CANCELLED were not sent. UNKNOWN may have
+    /// been: the reason names what was lost.
+    Commands(commands::Args),
     /// Show how the control plane itself is doing
     ///
     /// Processes and their roles, gateways and their sessions, whether the bus and the stores
@@ -148,6 +170,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(args) => configs::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
         Command::Custom(args) => custom::run(args).await,
+        Command::Restart(args) => commands::give::restart(args).await,
+        Command::Refresh(args) => commands::give::refresh(args).await,
+        Command::Disconnect(args) => commands::give::disconnect(args).await,
+        Command::Reidentify(args) => commands::give::reidentify(args).await,
+        Command::Commands(args) => commands::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Gateways(args) => gateways::run(args).await,
         Command::Backup(args) => backup::run(args).await,
@@ -180,6 +207,8 @@ mod tests {
             "muster config apply collector -f a.yaml -f b=b.json",
             "muster assign set all -l app=x --config collector@3 --priority -1",
             "muster agents label -l env=dev canary=yes old- --yes",
+            "muster restart -l env=prod --wait --yes -o json",
+            "muster commands list --open --state unknown",
             "muster hold incident -o json",
             "muster demo --agents 3 --opamp-listen 127.0.0.1:0",
             "muster serve --role gateway --role control --bus nats://h --log json",

@@ -338,8 +338,8 @@ async fn rule(
 ) {
     let bus = client(&seams, name).await;
     let config = control::Config { name: name.to_owned(), ..Default::default() };
-    let Seams { records, ledger, clock, .. } = seams;
-    let control = Control::new(config, bus, records, ledger, clock);
+    let Seams { records, ledger, clock, random, .. } = seams;
+    let control = Control::new(config, bus, records, ledger, clock, random);
     let tasks = TaskTracker::new();
     let api = control.work(&tasks, &stop);
     let answering = operators::answer(api, calls, world);

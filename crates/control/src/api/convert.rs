@@ -190,6 +190,13 @@ pub(crate) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// What an operator says, to the millisecond.
+pub(crate) fn time_in(time: &WireTime) -> Option<Timestamp> {
+    let seconds = u64::try_from(time.seconds).ok()?;
+    let millis = u64::try_from(time.nanos).ok()? / 1_000_000;
+    Some(Timestamp(seconds.checked_mul(1000)?.checked_add(millis)?))
+}
+
 pub(crate) fn time(at: Timestamp) -> WireTime {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
     let nanos = i32::try_from(at.0 % 1000).unwrap_or(0) * 1_000_000;

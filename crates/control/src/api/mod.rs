@@ -2,6 +2,7 @@
 
 mod agents;
 mod assignments;
+pub(crate) mod commands;
 mod configs;
 pub(crate) mod convert;
 mod custom;
@@ -14,10 +15,12 @@ pub(crate) mod page;
 use std::sync::Arc;
 
 use bus::Client;
+use model::Random;
 use store::Store;
 use trust::Door;
 
 use crate::Limits;
+use crate::commands::{CommandWatches, Commands};
 use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reconcile::Decided;
@@ -38,4 +41,9 @@ pub(crate) struct Api {
     pub(crate) watches: Watches,
     pub(crate) traces: Traces,
     pub(crate) door: Door,
+    /// Name of this control.
+    pub(crate) name: String,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) commands: Commands,
+    pub(crate) command_watches: CommandWatches,
 }

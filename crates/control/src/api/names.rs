@@ -20,10 +20,15 @@ pub(crate) fn revision(config: &str, number: u64) -> String {
 
 /// The uid in `agents/{instance_uid}`.
 pub(crate) fn parse_agent(name: &str) -> Result<InstanceUid, Error> {
+    parse_agent_in("name", name)
+}
+
+/// The uid in `agents/{instance_uid}`, which stands in a field.
+pub(crate) fn parse_agent_in(field: &'static str, name: &str) -> Result<InstanceUid, Error> {
     let uid = name
         .strip_prefix("agents/")
-        .ok_or_else(|| Error::invalid("name", "must be agents/{instance_uid}"))?;
-    uid.parse().map_err(|error| Error::invalid("name", format!("{error}")))
+        .ok_or_else(|| Error::invalid(field, "must be agents/{instance_uid}"))?;
+    uid.parse().map_err(|error| Error::invalid(field, format!("{error}")))
 }
 
 /// The id in `configs/{config}` or `assignments/{assignment}`.

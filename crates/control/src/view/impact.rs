@@ -23,7 +23,7 @@ pub(crate) struct Impact {
 }
 
 impl Impact {
-    fn add(&mut self, agent: &AgentSummary, connected: bool) {
+    pub(crate) fn add(&mut self, agent: &AgentSummary, connected: bool) {
         self.agents += 1;
         self.disconnected += usize::from(!connected);
         let named = |key| agent.value(key).unwrap_or_default().into_owned();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod brake;
+mod commands;
 mod custom;
 mod faults;
 mod fleet;

@@ -36,6 +36,18 @@ impl Clock for Time {
     }
 }
 
+/// Random enough: never the same twice.
+#[derive(Debug)]
+pub(crate) struct Dice;
+
+impl model::Random for Dice {
+    fn fill(&self, bytes: &mut [u8]) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        bytes.iter_mut().zip(next.iter().cycle()).for_each(|(byte, next)| *byte = *next);
+    }
+}
+
 impl Time {
     pub(crate) fn pass(&self, by: Duration) {
         self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
@@ -220,7 +232,7 @@ impl Rig {
         let bus = Client::new(raw.clone(), "test", "rig", clock.clone()).await.unwrap();
         let own = Client::new(raw.clone(), "test", "control", clock.clone()).await.unwrap();
         let (r, l) = (Arc::new(records.clone()), Arc::new(ledger.clone()));
-        let control = Arc::new(Control::new(config, own, r, l, clock.clone()));
+        let control = Arc::new(Control::new(config, own, r, l, clock.clone(), Arc::new(Dice)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
@@ -247,6 +259,11 @@ impl Rig {
     pub(crate) async fn total(&self, selector: &str) -> i64 {
         let request = ListAgentsRequest { selector: selector.to_owned(), ..Default::default() };
         self.agents.clone().list_agents(request).await.unwrap().into_inner().total_size
+    }
+
+    /// Messages sent over the bus so far.
+    pub(crate) fn raw_traffic(&self) -> u64 {
+        self.bus.traffic().sent()
     }
 
     /// Commits a record and tells the log, as a worker does.

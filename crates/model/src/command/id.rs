@@ -11,6 +11,11 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub [u8; 16]);
 
+/// SHA-256 over a request: whether a repeated one is the same.
+pub fn digest(request: &[u8]) -> [u8; 32] {
+    Sha256::digest(request).into()
+}
+
 impl CommandId {
     /// The id that belongs to a request's id: a UUIDv8 of its SHA-256.
     pub fn of_request(request_id: &str) -> Self {

@@ -24,7 +24,7 @@ mod target;
 use crate::Timestamp;
 
 pub use action::{Action, Custom, Expected};
-pub use id::CommandId;
+pub use id::{CommandId, digest};
 pub use plan::{Allowance, Line};
 pub use sight::{Hand, Progress, Reply, Sight, Signs, Way};
 pub use target::{Answer, State, Target};

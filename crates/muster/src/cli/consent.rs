@@ -53,6 +53,11 @@ pub(super) fn sentence(impact: &Impact) -> String {
         1 => "1 agent gets another config".to_owned(),
         many => format!("{} get another config", agents(many)),
     };
+    agents + &kinds(impact)
+}
+
+/// Which kinds of agents, and how many of them are away; to follow what happens to them.
+pub(super) fn kinds(impact: &Impact) -> String {
     let mut kinds: Vec<String> = impact.kinds.iter().take(KINDS_SHOWN).map(kind).collect();
     if impact.kinds.len() > KINDS_SHOWN {
         let shown: i64 = impact.kinds.iter().take(KINDS_SHOWN).map(|kind| kind.agents).sum();
@@ -62,7 +67,8 @@ pub(super) fn sentence(impact: &Impact) -> String {
         0 => String::new(),
         away => format!("; {away} of them once they are connected"),
     };
-    format!("{agents}: {}{away}", kinds.join(", "))
+    let colon = if kinds.is_empty() { "" } else { ": " };
+    format!("{colon}{}{away}", kinds.join(", "))
 }
 
 /// So many agents, in words.

@@ -153,6 +153,53 @@ Examples:
   # For programs, and only what came after a position that such a line had
   muster custom watch --capability org.example.echo -o json --from 1.2.3";
 
+pub(super) const RESTART: &str = "\
+Examples:
+  muster restart 018bcfe5-6800-7007-8707-070707070707 --wait
+  # Whom would it be for?
+  muster restart -l 'service.name=otelcol,env=prod' --dry-run
+  # Five a second; more than ten are asked about
+  muster restart -l env=prod --max-per-second 5 --yes --wait
+  # An agent that polls, or is away: whenever it is heard in the next hour
+  muster restart 018bcfe5-6800-7007-8707-070707070707 --queue 1h
+  # In a script that may run twice
+  muster restart -l env=prod --yes --request-id upgrade-42";
+
+pub(super) const REFRESH: &str = "\
+Examples:
+  muster refresh 018bcfe5-6800-7007-8707-070707070707
+  muster refresh -l env=prod --yes";
+
+pub(super) const DISCONNECT: &str = "\
+Examples:
+  muster disconnect 018bcfe5-6800-7007-8707-070707070707 --wait";
+
+pub(super) const REIDENTIFY: &str = "\
+Examples:
+  muster reidentify 018bcfe5-6800-7007-8707-070707070707 --wait";
+
+pub(super) const COMMANDS_LIST: &str = "\
+Examples:
+  muster commands list
+  # What is under way, and what nobody knows
+  muster commands list --open
+  muster commands list --state unknown -o json
+  # What one agent was told
+  muster commands list --agent 018bcfe5-6800-7007-8707-070707070707";
+
+pub(super) const COMMANDS_GET: &str = "\
+Examples:
+  muster commands get 018bcfe5-6800-7007-8707-070707070707
+  muster commands get 018bcfe5-6800-7007-8707-070707070707 -o json | jq .targets";
+
+pub(super) const COMMANDS_WATCH: &str = "\
+Examples:
+  muster commands watch 018bcfe5-6800-7007-8707-070707070707";
+
+pub(super) const COMMANDS_CANCEL: &str = "\
+Examples:
+  muster commands cancel 018bcfe5-6800-7007-8707-070707070707";
+
 pub(super) const STATUS: &str = "\
 Examples:
   muster status

@@ -17,9 +17,11 @@ use serde_json::{Map, Value, json};
 
 use super::names::short;
 
+mod commands;
 mod fleet;
 pub(super) mod wire;
 
+pub(super) use commands::{action, command, command_state, command_target, has_effect};
 pub(super) use fleet::{gateway, status};
 
 /// Nesting that attributes are shown to; the server bounds what it stores.

@@ -1,6 +1,12 @@
 //! Resource names of the API and their short forms on the command line: `collector@3` for
 //! `configs/collector/revisions/3`.
 
+/// `commands/{command}`, whether or not it is typed so.
+pub(super) fn command(id: &str) -> String {
+    let id = id.strip_prefix("commands/").unwrap_or(id);
+    format!("commands/{id}")
+}
+
 /// `configs/{name}`.
 pub(super) fn config(name: &str) -> String {
     format!("configs/{name}")

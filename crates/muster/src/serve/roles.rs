@@ -51,6 +51,7 @@ pub(super) fn start(
             stores.records.clone(),
             stores.ledger.clone(),
             seams.clock.clone(),
+            seams.random.clone(),
         ));
         let probe = control.clone();
         probes.push(("control", Box::new(move || probe.ready()) as Probe));
