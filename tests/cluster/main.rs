@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod brake;
+mod commands;
 mod ledger;
 mod lost;
 mod nodes;

@@ -223,6 +223,10 @@ impl Shared {
                             let _ = socket.close().await;
                             return Ok(End::Wait(pause));
                         }
+                        if self.agent().takes_restart() {
+                            let _ = socket.close().await;
+                            return Ok(End::Again);
+                        }
                     }
                     Event::Close(code) => return Err(Error::Lost(format!("closed with {code:?}"))),
                     Event::Text => return Err(Error::Protocol("text message".to_owned())),
@@ -253,6 +257,9 @@ impl Shared {
             };
             if let Some(pause) = self.hear(&reply) {
                 return Ok(End::Wait(pause));
+            }
+            if self.agent().takes_restart() {
+                return Ok(End::Again);
             }
             let deadline = self.agent().next_deadline_ms();
             tokio::select! {

@@ -78,6 +78,7 @@ impl Agent {
             return;
         }
         self.ledger.restarts += 1;
+        self.restarting = true;
         self.health.start_time_unix_nano = now_unix_nano;
         self.next_sequence_num = 0;
         self.unsent = Parts::ALL;

@@ -103,6 +103,8 @@ pub struct Agent {
     /// Statuses that the server is yet to be told, one message each.
     outcomes: VecDeque<Outcome>,
     disconnected: bool,
+    /// It was told to restart, and still has the connection on which it was.
+    restarting: bool,
     words: Words,
     proof: Proof,
     /// What happened so far.
@@ -142,6 +144,7 @@ impl Agent {
             status: RemoteConfigStatus::default(),
             outcomes: VecDeque::new(),
             disconnected: false,
+            restarting: false,
             words: Words::new(settings.custom_capabilities),
             proof: Proof::default(),
             ledger: Ledger::new(settings.keeps_entries),
@@ -203,6 +206,11 @@ impl Agent {
         if self.full_on_reconnect {
             self.unsent = Parts::ALL;
         }
+    }
+
+    /// Whether its connection ends because it restarts; asked once.
+    pub fn takes_restart(&mut self) -> bool {
+        std::mem::take(&mut self.restarting)
     }
 
     /// When it wants to speak next if nothing happens; `None` if it does not.

@@ -80,6 +80,7 @@ fn a_restart_starts_over_and_a_new_uid_does_not() {
     assert_eq!((renamed.instance_uid, renamed.sequence_num), (vec![9; 16], 1));
     let command = Some(ServerToAgentCommand::default());
     agent.hear(&ServerToAgent { command, ..Default::default() }, 77);
+    assert!(agent.takes_restart() && !agent.takes_restart(), "one connection ends");
     let restarted = agent.next_message(2).unwrap();
     assert_eq!(restarted.sequence_num, 0);
     assert_eq!(restarted.health.unwrap().start_time_unix_nano, 77);
