@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use model::command::{CommandId, Progress};
+use model::components::ListHash;
 use model::custom::Received;
 use model::record::Signs;
 use model::summary::{AgentSummary, ConfigSummary, HealthSummary};
@@ -141,6 +142,7 @@ fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
             delivered: config.delivered,
             refused: config.refused,
         }),
+        component_list: summary.components.map_or(Bytes::new(), |list| list.0.to_vec().into()),
         restarts: summary.signs.restarts,
         full_reports: summary.signs.full_reports,
         commands: summary.commands.iter().map(command_to_wire).collect(),
@@ -183,6 +185,7 @@ fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
             delivered: config.delivered,
             refused: config.refused,
         },
+        components: ListHash::from_slice(&summary.component_list),
         signs: Signs { restarts: summary.restarts, full_reports: summary.full_reports },
         commands: summary.commands.iter().filter_map(command).collect(),
         first_seen: Timestamp(summary.first_seen_unix_ms),

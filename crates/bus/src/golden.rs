@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use model::command::{CommandId, Progress};
+use model::components::ListHash;
 use model::custom::Received;
 use model::record::{Offered, Owner, PolledCommand, Signs};
 use model::{
@@ -221,14 +222,18 @@ fn events(files: &mut Golden) {
     let today = event::encode(&uid, 5, at, &kinds, Some(&summary), Some(&said));
     let (summary, message) = (Some(summary), Some(said));
     let told = Told { instance_uid: uid, version: 5, at, events: kinds, summary, message };
-    // Version 2 knows custom messages and capabilities, version 3 commands and their signs.
-    for (version, bytes) in files.versions("event", 3, &today) {
+    // Version 2 knows custom messages and capabilities, version 3 commands and their signs,
+    // version 4 lists of components.
+    for (version, bytes) in files.versions("event", 4, &today) {
         let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
         let mut told = told.clone();
         if version < 2 {
             told.events.retain(|event| *event != Event::CustomMessageReceived);
             told.summary.as_mut().unwrap().custom_capabilities.clear();
             told.message = None;
+        }
+        if version < 4 {
+            told.summary.as_mut().unwrap().components = None;
         }
         if version < 3 {
             let new = [Event::Restarted, Event::CommandChanged];
@@ -277,6 +282,7 @@ fn record() -> AgentRecord {
     record.remote_address = "192.0.2.7:40000".to_owned();
     let capabilities = vec!["org.example.profile".to_owned()];
     record.reported.custom_capabilities = Some(opamp::v1::CustomCapabilities { capabilities });
+    record.components = Some(ListHash([6; 32]));
     record.signs = Signs { restarts: 2, full_reports: 3 };
     record.commands.push(PolledCommand {
         id: CommandId([8; 16]),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bus::Client;
 use bytes::Bytes;
 use model::command::CommandId;
+use model::components::ListHash;
 use model::custom::Received;
 use model::record::Owner;
 use model::seams::new_uid;
@@ -17,6 +18,7 @@ use store::quarantine::Quarantine;
 use store::{Key, Outcome as Written, POLLS, Presence, Store, Stored, Version, Write, tables};
 use tokio::time::timeout;
 
+use crate::components::Lists;
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
 use crate::poison::Poison;
@@ -85,6 +87,7 @@ pub(crate) struct Engine {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) quarantine: Quarantine,
     pub(crate) poison: Poison,
+    pub(crate) lists: Lists,
 }
 
 /// One agent's part of a round: its record, and its jobs by their place in the batch.
@@ -159,11 +162,16 @@ impl Engine {
         // step leaves those offers alone.
         let _ = self.ledger.catch_up(newest.unwrap_or(0)).await;
         let known = self.ledger.known();
+        let described = |index: usize| {
+            let agent = agents.get(&jobs[index].uid)?;
+            agent.loaded.record.reported.agent_description.clone()
+        };
+        let lists = self.lists(jobs, described, open).await?;
 
         let mut writes = Vec::new();
         let mut written = Vec::new();
         for (uid, agent) in &agents {
-            let stepped = self.step(agent, jobs, now, known.as_deref()).await;
+            let stepped = self.step(agent, jobs, now, (known.as_deref(), &lists)).await;
             if stepped.record == agent.loaded.record {
                 finish(stepped, results);
                 continue;
@@ -347,7 +355,7 @@ impl Engine {
         agent: &Agent,
         jobs: &[Job],
         now: Timestamp,
-        known: Option<&Known>,
+        (known, lists): (Option<&Known>, &BTreeMap<usize, ListHash>),
     ) -> Stepped {
         let mut record = agent.loaded.record.clone();
         let (mut events, mut done, mut message) = (Vec::new(), Vec::new(), None);
@@ -361,6 +369,7 @@ impl Engine {
                 now,
                 fresh_uid: new_uid(&*self.clock, &*self.random),
                 uid_is_ours: agent.loaded.uid_is_ours,
+                known_list: lists.get(index).copied(),
                 generation: self.generation(&Key::agent(&record.instance_uid)).0,
                 intent: known.map(Known::intent),
             };
@@ -462,6 +471,16 @@ impl Loaded {
 }
 
 impl What {
+    /// What the agent said.
+    pub(crate) fn message(&self) -> Option<&AgentToServer> {
+        match self {
+            Self::Claim { message, .. }
+            | Self::Report { message, .. }
+            | Self::Poll { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
     /// Somebody looks at the agent, which has not spoken.
     fn is_a_look(&self) -> bool {
         matches!(self, Self::Assess | Self::Command { .. } | Self::Labelled { .. })
@@ -469,18 +488,7 @@ impl What {
 
     /// Whether a custom message came with it.
     fn says_something(&self) -> bool {
-        match self {
-            Self::Claim { message, .. }
-            | Self::Report { message, .. }
-            | Self::Poll { message, .. } => message.custom_message.is_some(),
-            Self::Close { .. }
-            | Self::Resume { .. }
-            | Self::Reap { .. }
-            | Self::Command { .. }
-            | Self::Assess
-            | Self::Labelled { .. }
-            | Self::Pushed { .. } => false,
-        }
+        self.message().is_some_and(|message| message.custom_message.is_some())
     }
 
     fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {

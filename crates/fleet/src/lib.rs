@@ -10,6 +10,7 @@
 
 mod batch;
 mod command;
+mod components;
 mod engine;
 mod error;
 mod forget;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::batch::Shared;
+use crate::components::Lists;
 use crate::engine::Engine;
 use crate::intent::Ledger;
 use crate::outbox::Sweep;
@@ -46,7 +47,9 @@ impl Worker {
         let limits = config.limits;
         let ledger = Ledger::new(ledger, &limits, clock.clone());
         let (quarantine, poison) = (Quarantine::default(), Poison::default());
-        let engine = Engine { limits, bus, records, ledger, clock, random, quarantine, poison };
+        let lists = Lists::default();
+        let engine =
+            Engine { limits, bus, records, ledger, clock, random, quarantine, poison, lists };
         Self { engine: Arc::new(engine), ready: Arc::default() }
     }
 

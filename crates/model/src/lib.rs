@@ -13,6 +13,7 @@
 pub mod assign;
 pub mod brake;
 pub mod command;
+pub mod components;
 pub mod config;
 pub mod custom;
 pub mod event;

@@ -6,6 +6,7 @@ use opamp::InstanceUid;
 use opamp::v1;
 
 use crate::command::{CommandId, Progress};
+use crate::components::ListHash;
 use crate::config::{ConfigHash, RevisionRef};
 use crate::{GatewayId, SessionId, Timestamp};
 
@@ -56,6 +57,8 @@ pub struct AgentRecord {
     /// Generation of the store that the record was last written in by its agent's word; 0 if that
     /// was not noted yet. What is older may have been set back.
     pub generation: u64,
+    /// The list of components that belongs to the hash it reported, where that is known.
+    pub components: Option<ListHash>,
     /// Commands that wait for its polls, or waited, newest last.
     pub commands: Vec<PolledCommand>,
     /// What shows that commands have an effect.
@@ -217,6 +220,7 @@ impl AgentRecord {
             labels: BTreeMap::new(),
             labels_version: 0,
             generation: 0,
+            components: None,
             commands: Vec::new(),
             signs: Signs::default(),
             custom: CustomMessages::default(),

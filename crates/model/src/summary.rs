@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use opamp::v1::KeyValue;
 
 use crate::command::{CommandId, Progress};
+use crate::components::ListHash;
 use crate::config::{ConfigHash, RevisionRef};
 use crate::custom::summarized;
 use crate::record::{AgentRecord, Signs};
@@ -36,6 +37,8 @@ pub struct AgentSummary {
     pub config: ConfigSummary,
     /// Its custom capabilities, as many as fit.
     pub custom_capabilities: Vec<String>,
+    /// Its list of components, where that is known.
+    pub components: Option<ListHash>,
     /// What shows that commands have an effect.
     pub signs: Signs,
     /// How far the commands are that were handed over to its record, newest last.
@@ -127,6 +130,7 @@ impl From<&AgentRecord> for AgentSummary {
                 .custom_capabilities
                 .as_ref()
                 .map_or(Vec::new(), |custom| summarized(&custom.capabilities)),
+            components: record.components,
             signs: record.signs,
             commands: record.commands.iter().map(|it| (it.id, it.progress)).collect(),
             first_seen: record.first_seen,

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use model::components::ListHash;
 use model::{ConfigHash, Timestamp};
 use opamp::InstanceUid;
 
@@ -97,11 +98,13 @@ pub enum Table {
     Quarantine,
     /// Commands by id and part.
     Commands,
+    /// Lists of components, and what agents call them.
+    Components,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 8] = [
         Table::Agents,
         Table::Configs,
         Table::Intent,
@@ -109,6 +112,7 @@ impl Table {
         Table::Leases,
         Table::Quarantine,
         Table::Commands,
+        Table::Components,
     ];
 
     /// Its name in keys. Stored: never changed.
@@ -121,6 +125,7 @@ impl Table {
             Self::Leases => "leases",
             Self::Quarantine => "quarantine",
             Self::Commands => "commands",
+            Self::Components => "components",
         }
     }
 }
@@ -148,6 +153,21 @@ impl Key {
     /// The key of an agent's labels.
     pub fn labels(uid: &InstanceUid) -> Self {
         Self { table: Table::Labels, ..Self::agent(uid) }
+    }
+
+    /// The key of a list of components.
+    pub fn component_list(list: &ListHash) -> Self {
+        Self::components(b'l', &list.0)
+    }
+
+    /// The key of what agents of a kind call a list: see `model::components::key`.
+    pub fn component_name(key: &[u8; 32]) -> Self {
+        Self::components(b'n', key)
+    }
+
+    fn components(kind: u8, id: &[u8; 32]) -> Self {
+        let id = [&[kind][..], id].concat().into();
+        Self { table: Table::Components, id }
     }
 
     /// The key of the assignments.

@@ -1185,6 +1185,9 @@ pub struct AgentSummary {
     /// Commands that were handed over to its record, newest last, bounded.
     #[prost(message, repeated, tag = "15")]
     pub commands: ::prost::alloc::vec::Vec<agent_summary::Command>,
+    /// SHA-256 of its list of components; empty if unknown.
+    #[prost(bytes = "bytes", tag = "16")]
+    pub component_list: ::prost::bytes::Bytes,
     /// Custom capabilities that it declares, as many as fit.
     #[prost(string, repeated, tag = "18")]
     pub custom_capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,

@@ -4,6 +4,8 @@
 
 mod brake;
 mod broken;
+mod commands;
+mod components;
 mod custom;
 mod faults;
 mod life;

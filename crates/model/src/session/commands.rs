@@ -147,11 +147,15 @@ pub(super) fn restarted(
 /// would else be stored with every word.
 pub(super) fn is_asked_for(
     record: &AgentRecord,
+    message: &AgentToServer,
     sequence: Sequence,
-    epoch: u64,
-    answered: Option<u64>,
+    (epoch, answered): (u64, Option<u64>),
 ) -> bool {
-    let told = |it: &PolledCommand| matches!(it.progress, Progress::Replied | Progress::Delivered);
+    // The poll whose reply has it was said before that.
+    let told = |it: &PolledCommand| {
+        matches!(it.progress, Progress::Replied | Progress::Delivered)
+            && it.number != message.sequence_num
+    };
     let asked = match epoch {
         0 => record.commands.iter().any(told),
         _ => answered.is_none(),

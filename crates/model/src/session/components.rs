@@ -1,21 +1,35 @@
 //! An agent's list of components (rules COMP-01 to COMP-07). Agents send a hash of the list by
-//! themselves, and the list when they are asked. It is kept with the agent alone: a hash is an
-//! agent's own word, and what one agent says of it is no news about another.
+//! themselves, and the list when they are asked. Lists are kept apart from records, by content, and
+//! what agents of one kind say of a hash is taken for true of all of them until two disagree.
 
 use opamp::v1::{AgentCapabilities, AgentToServer, ServerToAgentFlags};
 
+use crate::components::ListHash;
 use crate::record::AgentRecord;
 
 /// Requests for one list without an answer, before they stop.
 const ASKS_MAX: u32 = 3;
 
-/// Forgets what was asked of a list that the message replaces by another one. To be called before
-/// the message is merged.
-pub(super) fn renew(record: &mut AgentRecord, message: &AgentToServer) {
+/// Takes what a message says of the list. What was asked of another list is forgotten. To be called
+/// before the message is merged.
+pub(super) fn take(record: &mut AgentRecord, message: &AgentToServer, known: Option<ListHash>) {
     let Some(said) = &message.available_components else { return };
-    let known = record.reported.available_components.as_ref();
-    if known.is_none_or(|known| known.hash != said.hash) {
+    let before = record.reported.available_components.as_ref();
+    let another = before.is_none_or(|before| before.hash != said.hash);
+    if another {
         record.full_state.components_asked = 0;
+    }
+    if !said.components.is_empty() {
+        record.components = Some(ListHash::of(said));
+    } else if another {
+        record.components = known;
+    }
+}
+
+/// A list without a hash is nobody's. To be called after the message is merged.
+pub(super) fn drop_orphan(record: &mut AgentRecord) {
+    if record.reported.available_components.is_none() {
+        record.components = None;
     }
 }
 
@@ -43,6 +57,7 @@ pub(super) fn again(record: &AgentRecord) -> u64 {
 fn lacks_list(record: &AgentRecord) -> bool {
     let known = record.reported.available_components.as_ref();
     record.can(AgentCapabilities::ReportsAvailableComponents)
+        && record.components.is_none()
         && known.is_some_and(|known| !known.hash.is_empty() && known.components.is_empty())
 }
 
@@ -69,7 +84,7 @@ mod tests {
     }
 
     fn told(record: &mut AgentRecord, message: &AgentToServer) -> u64 {
-        renew(record, message);
+        take(record, message, None);
         super::super::merge::merge(record, message, false);
         record.n += 1;
         ask(record, message)

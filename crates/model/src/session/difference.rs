@@ -23,7 +23,11 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
         (Event::ConfigStatusChanged, old.remote_config_status != new.remote_config_status),
         (Event::PackagesChanged, old.package_statuses != new.package_statuses),
         (Event::CustomCapabilitiesChanged, old.custom_capabilities != new.custom_capabilities),
-        (Event::ComponentsChanged, old.available_components != new.available_components),
+        (
+            Event::ComponentsChanged,
+            old.available_components != new.available_components
+                || before.components != after.components,
+        ),
         (
             Event::ConnectionSettingsStatusChanged,
             old.connection_settings_status != new.connection_settings_status,

@@ -3,6 +3,7 @@
 
 use opamp::v1::{AgentCapabilities, AgentToServer, AvailableComponents};
 
+use crate::components::ListHash;
 use crate::record::{AgentRecord, Reported};
 
 /// Takes a message's parts into the record. `afresh` says that what it leaves out is gone.
@@ -30,7 +31,7 @@ pub(super) fn merge(record: &mut AgentRecord, message: &AgentToServer, afresh: b
     };
 }
 
-/// A hash alone does not erase the components known under it.
+/// The hash alone: the list is kept apart. One that an older binary kept here stays for its hash.
 fn components(
     message: &AgentToServer,
     known: Option<AvailableComponents>,
@@ -38,7 +39,7 @@ fn components(
     let said = message.available_components.as_ref()?;
     match known {
         Some(known) if said.components.is_empty() && known.hash == said.hash => Some(known),
-        _ => Some(said.clone()),
+        _ => Some(AvailableComponents { hash: said.hash.clone(), ..Default::default() }),
     }
 }
 
@@ -57,6 +58,9 @@ pub(super) fn changes_nothing(record: &AgentRecord, message: &AgentToServer) -> 
         && same(message.custom_capabilities.as_ref(), known.custom_capabilities.as_ref())
         && components(message, known.available_components.clone())
             .is_none_or(|said| Some(said) == known.available_components)
+        && message.available_components.as_ref().is_none_or(|said| {
+            said.components.is_empty() || record.components == Some(ListHash::of(said))
+        })
         && same(
             message.connection_settings_status.as_ref(),
             known.connection_settings_status.as_ref(),

@@ -34,6 +34,7 @@ use opamp::v1::{AgentToServer, AgentToServerFlags, ServerToAgentFlags};
 pub use commands::{Handed, Handover};
 
 use crate::assign::Assignments;
+use crate::components::ListHash;
 use crate::custom::Received;
 use crate::record::{AgentRecord, Owner};
 use crate::{ConfigHash, Event, GatewayId, RevisionRef, Timestamp};
@@ -150,6 +151,8 @@ pub struct Context<'a> {
     pub fresh_uid: InstanceUid,
     /// The agent's uid was given to it by us, so it needs no other.
     pub uid_is_ours: bool,
+    /// The list that agents of this one's kind reported under the hash that it reports now.
+    pub known_list: Option<ListHash>,
     /// Generation of the store that the record lies in.
     pub generation: u64,
     /// What operators decided; `None` while the ledger cannot be read: then offers stay as they
@@ -422,14 +425,15 @@ fn told(
     // for; unless asking has stopped, since the agent's numbers mean nothing.
     let late = epoch == 0 && sequence.is_behind(message) && !record.full_state.ignores_sequence;
     record.signs.restarts += u64::from(commands::restarted(record, message, answered));
-    let asked_for = commands::is_asked_for(record, sequence, epoch, answered);
+    let asked_for = commands::is_asked_for(record, message, sequence, (epoch, answered));
     let mut flags = 0;
     if late {
         flags = sequence::ask(record, message, sequence);
     }
     if flags == 0 {
-        components::renew(record, message);
+        components::take(record, message, context.known_list);
         merge::merge(record, message, afresh);
+        components::drop_orphan(record);
         record.signs.full_reports += u64::from(asked_for);
     }
     record.sequence_num = Some(message.sequence_num);

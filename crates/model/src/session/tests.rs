@@ -44,6 +44,7 @@ pub(super) fn context<'a>(assignments: &'a Assignments, decision: u64) -> Contex
         now: Timestamp(1_000),
         fresh_uid: uid(0xf),
         uid_is_ours: false,
+        known_list: None,
         generation: 1,
         intent: Some(Intent { assignments, decision }),
     }
@@ -412,10 +413,11 @@ fn a_hash_alone_does_not_erase_known_components() {
     let with = |message, list| AgentToServer { available_components: Some(list), ..message };
     agent.claim(1, &with(described(0), components(1, &["otlp"])));
     agent.report(&with(bare(1), components(1, &[])));
-    let known = |agent: &Agent| agent.record.reported.available_components.clone().unwrap();
-    assert_eq!(known(&agent).components.len(), 1);
+    let list = Some(ListHash::of(&components(9, &["otlp"])));
+    assert_eq!(agent.record.components, list);
+    assert!(agent.record.reported.available_components.as_ref().unwrap().components.is_empty());
     agent.report(&with(bare(2), components(2, &[])));
-    assert!(known(&agent).components.is_empty());
+    assert_eq!(agent.record.components, None);
 }
 
 #[test]

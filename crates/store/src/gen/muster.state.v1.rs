@@ -70,6 +70,9 @@ pub struct AgentRecord {
     pub signs: ::core::option::Option<agent_record::Signs>,
     #[prost(message, optional, tag = "27")]
     pub custom_messages: ::core::option::Option<agent_record::CustomMessages>,
+    /// SHA-256 of the list of components that belongs to the hash it reported; empty if unknown.
+    #[prost(bytes = "vec", tag = "28")]
+    pub component_list: ::prost::alloc::vec::Vec<u8>,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {
@@ -393,6 +396,27 @@ pub struct Lease {
     /// Name of the process that holds it.
     #[prost(string, tag = "2")]
     pub holder: ::prost::alloc::string::String,
+}
+/// What agents of one kind say under a hash of their own. Table `components`, key `n` and 32 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ComponentName {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// SHA-256 of the list.
+    #[prost(bytes = "vec", tag = "2")]
+    pub list: ::prost::alloc::vec::Vec<u8>,
+    /// Two agents said different lists: nobody is believed but for itself.
+    #[prost(bool, tag = "3")]
+    pub disputed: bool,
+}
+/// A list of components. Table `components`, key `l` and its SHA-256.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ComponentList {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// opamp.proto.v1.AvailableComponents without a hash.
+    #[prost(bytes = "vec", tag = "2")]
+    pub list: ::prost::alloc::vec::Vec<u8>,
 }
 /// Labels that operators gave to an agent. Table `labels`, key instance_uid. Its version orders
 /// them; the agent's record has a copy.

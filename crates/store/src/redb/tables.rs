@@ -45,6 +45,7 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Leases => "leases.outbox",
         Table::Quarantine => "quarantine.outbox",
         Table::Commands => "commands.outbox",
+        Table::Components => "components.outbox",
     })
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use model::command::{CommandId, Progress};
+use model::components::ListHash;
 use model::record::{
     CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, PolledCommand, Reported, Signs,
 };
@@ -16,7 +17,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 27;
+const FIELDS: u32 = 28;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -80,6 +81,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         labels_version: record.labels_version,
         generation: record.generation,
         reaped_session_id: record.reaped.map_or(Vec::new(), |session| session.0.to_vec()),
+        component_list: record.components.map_or(Vec::new(), |list| list.0.to_vec()),
         commands: record.commands.into_iter().map(command_to_wire).collect(),
         signs: (record.signs != Signs::default()).then(|| signs_to_wire(record.signs)),
         custom_messages: (record.custom.taken > 0).then_some(wire::CustomMessages {
@@ -151,6 +153,7 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         labels_version: message.labels_version,
         generation: message.generation,
         reaped: reaped(&message.reaped_session_id)?,
+        components: ListHash::from_slice(&message.component_list),
         commands: message.commands.into_iter().map(command).collect::<Result<_, _>>()?,
         signs: signs(message.signs),
         custom: CustomMessages {
@@ -353,6 +356,7 @@ mod tests {
                 labels_version: epoch,
                 generation: seen.1,
                 reaped: sequence_num.map(|_| SessionId([9; 16])),
+                components: sequence_num.map(|_| ListHash([5; 32])),
                 commands: Vec::new(),
                 signs: Signs { restarts: seen.0, full_reports: seen.1 },
                 custom: CustomMessages {

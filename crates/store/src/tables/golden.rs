@@ -8,6 +8,7 @@ use model::brake::{Brake, Stage};
 use model::command::{
     Action, CommandId, Custom, Expected, Order, Progress, Reply, Signs, State, Target,
 };
+use model::components::ListHash;
 use model::record::{
     CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, PolledCommand, Reported,
 };
@@ -49,7 +50,7 @@ fn table<T: PartialEq + std::fmt::Debug>(
 fn golden_values_are_read_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
     let agent = |bytes: &Bytes| agents::decode(&Key::agent(&UID), bytes);
-    table(&mut files, ("agent", 6), record, agents::encode, agent);
+    table(&mut files, ("agent", 7), record, agents::encode, agent);
     let new = |_| AgentRecord::new(UID, Timestamp(1_700_000_000_000));
     table(&mut files, ("agent-new", 1), new, agents::encode, agent);
     table(&mut files, ("config", 2), config, configs::encode, |bytes| {
@@ -115,7 +116,8 @@ fn golden_shards_stay() {
 
 /// Version 2 knows the version of the labels, and tokens; version 3 the store's generation, version
 /// 4 the session that was reaped, version 5 custom messages,
-/// version 6 commands that wait for polls.
+/// version 6 commands that wait for polls, version 7
+/// lists of components.
 fn record(version: u32) -> AgentRecord {
     AgentRecord {
         instance_uid: UID,
@@ -149,6 +151,7 @@ fn record(version: u32) -> AgentRecord {
         labels_version: if version < 2 { 0 } else { 6 },
         generation: if version < 3 { 0 } else { 1_700_000_000_004 },
         reaped: (version > 3).then_some(SessionId([3; 16])),
+        components: (version > 6).then_some(ListHash([6; 32])),
         commands: if version < 6 { Vec::new() } else { vec![polled_command()] },
         signs: match version {
             1..6 => model::record::Signs::default(),

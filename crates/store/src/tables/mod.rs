@@ -11,6 +11,7 @@ use crate::{Error, Key};
 
 pub mod agents;
 pub mod commands;
+pub mod components;
 pub mod configs;
 #[cfg(test)]
 mod golden;
