@@ -1,6 +1,7 @@
 //! A running fleet, and how a case reaches it.
 
 mod agents;
+mod commands;
 mod processes;
 mod words;
 

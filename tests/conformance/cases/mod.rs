@@ -3,6 +3,7 @@
 mod cap;
 mod cfg;
 mod client;
+mod cmd;
 mod comp;
 mod cust;
 mod evo;
@@ -174,4 +175,9 @@ cases! {
     cust::cust_03_names_are_compared_as_a_whole => ["CUST-03"],
     cust::cust_05_an_unknown_custom_message_is_acknowledged => ["CUST-05"],
     cust::cust_07_what_agents_say_comes_in_order_and_once => ["CUST-07"],
+    cmd::cmd_01_only_who_accepts_it_is_told_to_restart => ["CMD-01"],
+    cmd::cmd_02_a_command_travels_alone => ["CMD-02"],
+    cmd::cmd_03_a_restart_is_there_without_a_value => ["CMD-03"],
+    cmd::cmd_04_who_polls_is_told_once => ["CMD-04"],
+    cmd::cmd_04_who_comes_back_is_not_told_again => ["CMD-04"],
 }
