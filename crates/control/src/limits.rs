@@ -164,6 +164,10 @@ pub struct Limits {
 impl Limits {
     /// Characters of a text that lists are ordered by: they travel in page tokens.
     pub(crate) const ORDER_CHARS: usize = 256;
+    /// Custom messages that are kept for commands that wait for an answer.
+    pub(crate) const REPLIES_MAX: usize = 16_384;
+    /// Bytes of them.
+    pub(crate) const REPLIES_BYTES_MAX: usize = 32 << 20;
 }
 
 impl Default for Limits {

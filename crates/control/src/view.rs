@@ -22,9 +22,12 @@ use crate::Limits;
 
 mod feed;
 mod impact;
+mod replies;
 
 pub(crate) use feed::Feed;
 pub(crate) use impact::Impact;
+use replies::Replies;
+pub(crate) use replies::json_member;
 
 /// The fleet as far as this control knows.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct View {
     ready: watch::Sender<bool>,
     /// Rung when agents stand otherwise with what they are offered.
     stirred: Notify,
+    /// What agents said lately.
+    pub(crate) replies: Replies,
 }
 
 #[derive(Debug)]
@@ -93,7 +98,14 @@ impl View {
     pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let (agents, gateways) = (BTreeMap::new(), BTreeMap::new());
         let state = RwLock::new(State { agents, gateways, next: Position(0), last_event: None });
-        Self { limits, clock, state, ready: watch::Sender::new(false), stirred: Notify::new() }
+        Self {
+            limits,
+            clock,
+            state,
+            ready: watch::Sender::new(false),
+            stirred: Notify::new(),
+            replies: Replies::default(),
+        }
     }
 
     /// Whether a snapshot has been taken.

@@ -8,7 +8,10 @@ use super::Api;
 use super::agents::parse_selector;
 use crate::Error;
 use crate::actor::Actor;
-use crate::v1::{WatchCustomMessagesRequest, WatchCustomMessagesResponse, custom_messages_server};
+use crate::v1::{
+    WatchCustomMessagesRequest, WatchCustomMessagesResponse, command, custom_messages_server,
+};
+use crate::view::json_member;
 use crate::watch::said::Wanted;
 
 #[async_trait]
@@ -31,6 +34,26 @@ impl custom_messages_server::CustomMessages for Api {
         let wanted = Wanted { selector, capability: request.capability, kind: request.r#type };
         let updates = self.watches.custom_messages(wanted, &request.position, refused).await?;
         Ok(Response::new(ReceiverStream::new(updates)))
+    }
+}
+
+/// A message that an operator sends. Whether its agents declare the capability is another question.
+pub(super) fn check_message(message: &command::CustomMessage) -> Result<(), Error> {
+    let given = |field, word: &str| match word {
+        "" => Err(Error::invalid(field, "must be given")),
+        word => check_custom(field, word),
+    };
+    given("command.custom_message.capability", &message.capability)?;
+    given("command.custom_message.type", &message.r#type)?;
+    let Some(reply) = &message.reply else { return Ok(()) };
+    given("command.custom_message.reply.type", &reply.r#type)?;
+    let field = "command.custom_message.reply.key";
+    if reply.key.len() > CAPABILITY_BYTES_MAX {
+        return Err(Error::invalid(field, format!("at most {CAPABILITY_BYTES_MAX} bytes")));
+    }
+    match reply.key.is_empty() || json_member(&message.data, &reply.key).is_some() {
+        true => Ok(()),
+        false => Err(Error::invalid(field, "the data are no JSON object with this member")),
     }
 }
 

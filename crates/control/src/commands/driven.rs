@@ -205,7 +205,8 @@ impl Driven {
         if target.is_settled(order, now) {
             return false;
         }
-        let sight = sights.of(&target.uid, order);
+        let mut sight = sights.of(&target.uid, order);
+        sight.reply = sights.reply(target, order);
         let hand = match self.hands.get(&target.uid) {
             Some(Asked::Took | Asked::Withdraw | Asked::Withdrawing(_)) => Hand::Took,
             Some(_) => Hand::Waits,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::AgentSummary;
-use model::command::{Action, Order, Progress, Sight, Signs, Way};
+use model::command::{Action, Order, Progress, Reply, Sight, Signs, Target, Way};
 use opamp::InstanceUid;
 
 use crate::view::{Shown, View};
@@ -34,6 +34,16 @@ impl Sights {
             renamed,
             reply: None,
         }
+    }
+}
+
+impl Sights {
+    /// What an agent answered to a custom message that it was given.
+    pub(super) fn reply(&self, target: &Target, order: &Order) -> Option<Reply> {
+        let Action::Custom(custom) = &order.action else { return None };
+        let given = target.attempts > 0;
+        let since = target.before.version;
+        given.then(|| self.view.replies.answer(&target.uid, order, custom, since)).flatten()
     }
 }
 

@@ -951,7 +951,7 @@ pub struct CommandTarget {
 /// An agent's answer to a custom message.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommandReply {
-    /// Empty if it is longer than is kept: 64 KiB, and less where a command has more than 64 agents.
+    /// Empty if it is longer than is kept: 64 KiB, and less where a command has more than 16 agents.
     #[prost(bytes = "vec", tag = "1")]
     pub data: ::prost::alloc::vec::Vec<u8>,
     #[prost(int64, tag = "2")]

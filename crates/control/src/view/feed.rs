@@ -212,7 +212,12 @@ impl Feed {
             let (position, event) = event?;
             *next = Position(position.0 + 1);
             backoff.reset();
-            let applied = bus::event::decode(event).map(|told| self.view.apply(told));
+            let told = bus::event::decode(event);
+            if let Some(told) = &told {
+                // Before it is seen that the record is newer than what was said before.
+                self.view.replies.note(told);
+            }
+            let applied = told.map(|told| self.view.apply(told));
             let applied = match applied {
                 Some(true) => "yes",
                 Some(false) => "old",

@@ -3,6 +3,7 @@
 mod life;
 mod queue;
 mod refused;
+mod replies;
 
 use bus::v1::commanded::Outcome;
 use bus::v1::{Command as Wire, Commanded, GatewayReply, GatewayRequest};

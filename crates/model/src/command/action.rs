@@ -44,6 +44,17 @@ pub struct Expected {
 }
 
 impl Action {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Refresh => "refresh",
+            Self::Disconnect => "disconnect",
+            Self::Reidentify { .. } => "reidentify",
+            Self::Custom(_) => "custom_message",
+        }
+    }
+
     /// Whether one can see that it had its effect.
     pub fn is_visible(&self) -> bool {
         match self {

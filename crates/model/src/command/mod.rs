@@ -33,8 +33,8 @@ pub use target::{Answer, State, Target};
 pub const TARGETS_MAX: usize = 10_000;
 /// Bytes of an answer to a custom message that are kept: a command's values are written as a whole.
 pub const REPLY_BYTES_MAX: usize = 64 << 10;
-/// Bytes of all answers to a command.
-pub const REPLIES_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all answers to a command: a watch may tell them in one message.
+pub const REPLIES_BYTES_MAX: usize = 1 << 20;
 /// How long after it was routed a gateway may still begin to send it.
 pub const SEND_MS: u64 = 5_000;
 /// How long a gateway waits for the agent's proof.

@@ -15,6 +15,7 @@ use super::shape;
 use crate::Error;
 use crate::actor::Actor;
 use crate::api::agents::parse_selector;
+use crate::api::custom::check_message;
 use crate::api::{Api, convert, names};
 use crate::commands::{Made, way};
 use crate::ledger::{Filed, Relabel};
@@ -67,7 +68,9 @@ impl Api {
         let targets: Vec<Target> = crowd.told.iter().map(|uid| Target::new(*uid, now)).collect();
         let id = order.id;
         let name = format!("commands/{id}");
-        tracing::info!(actor = order.actor, name, action = ?request.command, "command given");
+        let action = order.action.name();
+        // Not what is in it: payloads are nobody's business here.
+        tracing::info!(actor = order.actor, name, action, "command given");
         match self.commands.give(&self.ledger, Filed::new(order.clone(), &targets)).await? {
             Made::Filed(filed) => {
                 metrics::counter!("muster_control_commands_total").increment(1);
@@ -146,9 +149,7 @@ impl Api {
     }
 
     fn custom(&self, message: &wire::CustomMessage) -> Result<Custom, Error> {
-        if message.capability.is_empty() {
-            return Err(Error::invalid("command.custom_message.capability", "must be given"));
-        }
+        check_message(message)?;
         let (size, max) = (message.data.len(), self.limits.command_payload_bytes_max);
         if size > max {
             let reason = format!("{size} bytes, at most {max}");

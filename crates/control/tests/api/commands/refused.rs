@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bus::v1::commanded::Outcome;
-use control::v1::command::{Action, CustomMessage, Disconnect, Reidentify};
+use control::v1::command::{Action, CustomMessage, Disconnect, Reidentify, Reply};
 use control::v1::*;
 use prost_types::Timestamp as WireTime;
 use tonic::Code;
@@ -25,9 +25,26 @@ fn expiring(seconds: i64) -> CreateCommandRequest {
 }
 
 fn custom(capability: &str, size: usize) -> CreateCommandRequest {
-    let (capability, data) = (capability.to_owned(), vec![0; size]);
-    let message = CustomMessage { capability, data, ..Default::default() };
+    said(|message| {
+        capability.clone_into(&mut message.capability);
+        message.data = vec![0; size];
+    })
+}
+
+/// A custom message, but for something.
+fn said(but: impl FnOnce(&mut CustomMessage)) -> CreateCommandRequest {
+    let (capability, r#type) = ("com.example".to_owned(), "go".to_owned());
+    let mut message = CustomMessage { capability, r#type, ..Default::default() };
+    but(&mut message);
     with(Action::CustomMessage(message), &[1])
+}
+
+/// One that wants an answer.
+fn asked(kind: &str, key: &str, data: &str) -> CreateCommandRequest {
+    said(|message| {
+        message.reply = Some(Reply { r#type: kind.to_owned(), key: key.to_owned() });
+        message.data = data.as_bytes().to_vec();
+    })
 }
 
 fn cases() -> Vec<(&'static str, CreateCommandRequest, Code, &'static str)> {
@@ -82,6 +99,31 @@ fn cases() -> Vec<(&'static str, CreateCommandRequest, Code, &'static str)> {
             custom("x", (64 << 10) + 1),
             InvalidArgument,
             "command.custom_message.data",
+        ),
+        ("no capability", custom("", 1), InvalidArgument, "command.custom_message.capability"),
+        (
+            "no type",
+            said(|message| message.r#type.clear()),
+            InvalidArgument,
+            "command.custom_message.type",
+        ),
+        (
+            "an answer of no type",
+            asked("", "", ""),
+            InvalidArgument,
+            "command.custom_message.reply.type",
+        ),
+        (
+            "a key that the data lack",
+            asked("done", "id", "{}"),
+            InvalidArgument,
+            "command.custom_message.reply.key",
+        ),
+        (
+            "a key of no object",
+            asked("done", "id", "[1]"),
+            InvalidArgument,
+            "command.custom_message.reply.key",
         ),
     ]
 }
