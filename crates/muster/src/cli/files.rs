@@ -31,7 +31,8 @@ pub(super) fn read(arguments: &[String]) -> anyhow::Result<BTreeMap<String, Agen
     Ok(files)
 }
 
-fn body(path: &str) -> anyhow::Result<Vec<u8>> {
+/// What is in a file; `-` is standard input.
+pub(super) fn body(path: &str) -> anyhow::Result<Vec<u8>> {
     if path == "-" {
         let mut body = Vec::new();
         std::io::stdin().read_to_end(&mut body)?;

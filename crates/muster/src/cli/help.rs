@@ -145,6 +145,18 @@ pub(super) const ASSIGN_REMOVE: &str = "\
 Examples:
   muster assign remove prod";
 
+pub(super) const CUSTOM_SEND: &str = "\
+Ends with 0 once it is given. With --wait: with 0 once every agent has it, or has answered, and with
+1 if one did not. The demo's agents answer a ping of org.example.echo with a pong.
+
+Examples:
+  # Whoever a selector selects, and their answers
+  muster custom send -l a=b --capability org.example.echo --type ping --reply-type pong --wait
+  # Data from a file, or from standard input
+  muster custom send -l a=b --capability com.example.profile --type start -f profile.json
+  # Not now: agents that poll or are away have an hour
+  muster custom send -l a=b --capability com.example.profile --type start -d 30s --queue 1h";
+
 pub(super) const CUSTOM_WATCH: &str = "\
 Examples:
   muster custom watch

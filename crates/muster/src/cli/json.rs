@@ -82,13 +82,18 @@ pub(super) fn received(said: &ReceivedCustomMessage, position: &str) -> Value {
         "version": said.version,
         "position": position,
     });
-    let whole = usize::try_from(said.size_bytes) == Ok(said.data.len());
-    match std::str::from_utf8(&said.data) {
+    payload(&mut value, &said.data, said.size_bytes);
+    value
+}
+
+/// Data of a custom message: as text where they are text, and nothing where only the size is known.
+fn payload(value: &mut Value, data: &[u8], size_bytes: i64) {
+    let whole = usize::try_from(size_bytes) == Ok(data.len());
+    match std::str::from_utf8(data) {
         Ok(text) if whole => value["data"] = text.into(),
         Ok(_) => value["data"] = Value::Null,
-        Err(_) => value["data_base64"] = BASE64_STANDARD.encode(&said.data).into(),
+        Err(_) => value["data_base64"] = BASE64_STANDARD.encode(data).into(),
     }
-    value
 }
 
 /// A config with its revisions.

@@ -40,6 +40,15 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Data of a custom message for people: text as it is, of anything else the size.
+pub(super) fn data(data: &[u8], size_bytes: i64) -> String {
+    match (std::str::from_utf8(data), data.is_empty()) {
+        (Ok(text), false) => text.to_owned(),
+        (_, true) if size_bytes == 0 => String::new(),
+        _ => format!("({size_bytes} bytes)"),
+    }
+}
+
 /// Rows under a heading, if it has one.
 #[derive(Debug)]
 pub(super) struct Table {

@@ -13,3 +13,4 @@ mod locked;
 mod process;
 mod settings;
 mod status;
+mod words;

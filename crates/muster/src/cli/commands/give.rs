@@ -82,7 +82,8 @@ pub(in crate::cli) async fn reidentify(args: OneArgs) -> anyhow::Result<()> {
     give(&client, request, &how, None, "given another uid").await
 }
 
-async fn many(args: Args, action: Action, what: &str) -> anyhow::Result<()> {
+/// Gives agents a command.
+pub(in crate::cli) async fn many(args: Args, action: Action, what: &str) -> anyhow::Result<()> {
     let mut request = request(&args.how, action);
     request.agents = args.uids.iter().map(|uid| format!("agents/{uid}")).collect();
     request.selector = args.selector.unwrap_or_default();

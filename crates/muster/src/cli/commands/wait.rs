@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use control::v1::{
-    Command, CommandState, CommandTarget, WatchCommandRequest, WatchCommandResponse,
+    Command, CommandReply, CommandState, CommandTarget, WatchCommandRequest, WatchCommandResponse,
 };
 use serde_json::json;
 use tokio::time::sleep;
 use tonic::{Code as Grpc, Status, Streaming};
 
 use super::{client, counts};
-use crate::cli::output::{Format, json as to_json, note, note_if_terminal, print};
+use crate::cli::output::{Format, data, json as to_json, note, note_if_terminal, print, printable};
 use crate::cli::{Client, call, json as shape, names};
 use crate::exit::{Code, Failure};
 use crate::limits;
@@ -97,7 +97,18 @@ fn text(followed: &Followed, failed: &[&CommandTarget]) -> String {
     if failed.len() > FAILED_SHOWN {
         text += &format!("and {} more\n", failed.len() - FAILED_SHOWN);
     }
-    text
+    text + &replies(followed)
+}
+
+/// What agents answered, a line each.
+fn replies(followed: &Followed) -> String {
+    let answered =
+        followed.targets.values().filter_map(|target| Some((target, target.reply.as_ref()?)));
+    let line = |(target, reply): (&CommandTarget, &CommandReply)| {
+        let said = data(&reply.data, reply.size_bytes);
+        format!("{}: {}\n", names::short(&target.agent), printable(&said))
+    };
+    answered.map(line).collect()
 }
 
 /// Whether the agent did it, as far as anybody can see.

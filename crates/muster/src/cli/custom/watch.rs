@@ -5,7 +5,7 @@ use control::v1::{ReceivedCustomMessage, WatchCustomMessagesRequest, WatchCustom
 use tonic::{Status, Streaming};
 
 use super::super::following::{self, Followed};
-use super::super::output::{Format, printable};
+use super::super::output::{self, Format, printable};
 use super::super::{Client, json, names};
 use crate::limits;
 
@@ -24,21 +24,20 @@ pub(super) struct Args {
     /// Only what came after a position that an earlier watch with these flags printed
     #[arg(long, value_name = "POSITION", default_value = "")]
     from: String,
+    #[command(flatten)]
+    client: Client,
 }
 
-struct Messages<'a> {
-    client: &'a Client,
-    args: &'a Args,
-}
+struct Messages(Args);
 
-pub(super) async fn run(client: &Client, args: Args) -> anyhow::Result<()> {
-    client.output.unless_names()?;
-    let heading = (client.output != Format::Json).then(|| line(HEADINGS.map(str::to_owned)));
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let output = args.client.output.unless_names()?;
+    let heading = (output != Format::Json).then(|| line(HEADINGS.map(str::to_owned)));
     let from = args.from.clone();
-    following::follow(&Messages { client, args: &args }, heading, from).await
+    following::follow(&Messages(args), heading, from).await
 }
 
-impl Followed for Messages<'_> {
+impl Followed for Messages {
     type Message = WatchCustomMessagesResponse;
 
     async fn open(
@@ -46,12 +45,12 @@ impl Followed for Messages<'_> {
         position: &str,
     ) -> anyhow::Result<Result<Streaming<WatchCustomMessagesResponse>, Status>> {
         let request = WatchCustomMessagesRequest {
-            selector: self.args.selector.clone(),
-            capability: self.args.capability.clone(),
-            r#type: self.args.kind.clone(),
+            selector: self.0.selector.clone(),
+            capability: self.0.capability.clone(),
+            r#type: self.0.kind.clone(),
             position: position.to_owned(),
         };
-        let opened = self.client.call(|channel| async move {
+        let opened = self.0.client.call(|channel| async move {
             let mut client = CustomMessagesClient::new(channel)
                 .max_decoding_message_size(limits::ANSWER_BYTES_MAX);
             let answer = client.watch_custom_messages(request).await;
@@ -62,7 +61,7 @@ impl Followed for Messages<'_> {
 
     fn text(&self, message: &WatchCustomMessagesResponse) -> Option<String> {
         let said = message.message.as_ref()?;
-        Some(match self.client.output {
+        Some(match self.0.client.output {
             Format::Json => format!("{}\n", json::received(said, &message.position)),
             Format::Table | Format::Name => row(said),
         })
@@ -77,11 +76,7 @@ const HEADINGS: [&str; 5] = ["TIME", "INSTANCE UID", "CAPABILITY", "TYPE", "DATA
 
 fn row(said: &ReceivedCustomMessage) -> String {
     let time = said.receive_time.map_or_else(String::new, |time| time.to_string());
-    let data = match (std::str::from_utf8(&said.data), said.data.is_empty()) {
-        (Ok(text), false) => text.to_owned(),
-        (_, true) if said.size_bytes == 0 => String::new(),
-        _ => format!("({} bytes)", said.size_bytes),
-    };
+    let data = output::data(&said.data, said.size_bytes);
     let uid = names::short(&said.agent);
     line([time, uid, said.capability.clone(), said.r#type.clone(), data])
 }

@@ -1,12 +1,10 @@
 //! Commands as JSON.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use control::v1::command::{Action, Count};
 use control::v1::{Command, CommandState, CommandTarget};
 use serde_json::{Map, Value, json};
 
-use super::{text, time};
+use super::{payload, text, time};
 use crate::cli::names::short;
 
 /// A command.
@@ -55,11 +53,12 @@ pub(in crate::cli) fn command_target(target: &CommandTarget) -> Value {
         "settled": target.settled,
     });
     if let Some(reply) = &target.reply {
-        value["reply"] = json!({
-            "data": BASE64_STANDARD.encode(&reply.data),
+        let mut said = json!({
             "size_bytes": reply.size_bytes,
             "receive_time": time(reply.receive_time.as_ref()),
         });
+        payload(&mut said, &reply.data, reply.size_bytes);
+        value["reply"] = said;
     }
     value
 }
