@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use agent::core::{ECHO, PING, PONG};
+use control::v1::command::{Action, CustomMessage, Reply};
+use control::v1::commands_client::CommandsClient;
 use control::v1::custom_messages_client::CustomMessagesClient;
-use control::v1::{WatchCustomMessagesRequest, WatchCustomMessagesResponse};
+use services::Size;
 use tonic::{Code, Streaming};
 
-use crate::{AGENTS, Cluster, Handle, PATIENCE};
+use crate::*;
 
 const CAPABILITY: &str = "org.example.counting";
 /// Words of each agent.
@@ -113,4 +116,80 @@ fn count(agent: &Handle) {
             agent.say(CAPABILITY, "word", word.to_string().into_bytes());
         }
     });
+}
+
+/// Sends pings in turn through one control and reads their answers at the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_are_answered_in_order_by_either_way_and_seen_at_either_control() {
+    let size = Size { controls: 2, ..Size::default() };
+    let Some(cluster) = Cluster::of(size).await else { return };
+    let mut agents = cluster.swarm(8, &[0, 1], Duration::from_millis(200)).await;
+    for (number, agent) in (0..).zip(&mut agents) {
+        if number % 2 == 1 {
+            let url = cluster.url(number % 2).replacen("ws", "http", 1);
+            agent.redirect(&url).await.unwrap();
+        }
+    }
+    let capable = ListAgentsRequest {
+        custom_capability: ECHO.to_owned(),
+        status: ConnectionStatus::Connected.into(),
+        ..Default::default()
+    };
+    let transports = async || {
+        let mut client = AgentsClient::new(cluster.channel.clone());
+        let found = client.list_agents(capable.clone()).await.unwrap().into_inner().agents;
+        found.iter().filter(|agent| agent.transport == "http").count()
+    };
+    until("half of them poll", async || transports().await == 4).await;
+    let other = cluster.real.controls[1].control.clone().unwrap();
+    let other = Channel::from_shared(other).unwrap().connect().await.unwrap();
+
+    let mut given = Vec::new();
+    for id in 0..10 {
+        for agent in &agents {
+            let uid = agent.see(agent::Agent::uid);
+            given.push((id, ping(&cluster.channel, &uid.to_string(), id).await));
+        }
+    }
+    for (id, name) in given {
+        let target = confirmed(&other, &name).await;
+        let reply = target.reply.unwrap_or_default();
+        assert_eq!(reply.data, data(id), "the answer to {name}");
+    }
+    let expected: Vec<Vec<u8>> = (0..10).map(data).collect();
+    for agent in &agents {
+        let told =
+            agent.see(|agent| agent.ledger.told(PING).map(<[u8]>::to_vec).collect::<Vec<_>>());
+        assert_eq!(told, expected, "in order, and once");
+    }
+}
+
+fn data(id: u32) -> Vec<u8> {
+    format!(r#"{{"id": {id}}}"#).into_bytes()
+}
+
+async fn ping(channel: &Channel, uid: &str, id: u32) -> String {
+    let action = Action::CustomMessage(CustomMessage {
+        capability: ECHO.to_owned(),
+        r#type: PING.to_owned(),
+        data: data(id),
+        reply: Some(Reply { r#type: PONG.to_owned(), key: "id".to_owned() }),
+    });
+    let command = Some(Command { action: Some(action), queue: true, ..Default::default() });
+    let agents = vec![format!("agents/{uid}")];
+    let request = CreateCommandRequest { command, agents, ..Default::default() };
+    let given = CommandsClient::new(channel.clone()).create_command(request).await.unwrap();
+    given.into_inner().command.unwrap().name
+}
+
+async fn confirmed(channel: &Channel, name: &str) -> CommandTarget {
+    let mut target = CommandTarget::default();
+    until("it is answered", async || {
+        let request = GetCommandRequest { name: name.to_owned() };
+        let got = CommandsClient::new(channel.clone()).get_command(request).await.unwrap();
+        target = got.into_inner().target.unwrap();
+        target.state() == CommandState::Confirmed
+    })
+    .await;
+    target
 }

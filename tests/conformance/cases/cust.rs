@@ -1,7 +1,12 @@
 //! Custom capabilities and messages.
 
+use std::time::Duration;
+
+use agent::link::WebSocket;
+use control::v1::CommandState;
 use opamp::InstanceUid;
-use opamp::v1::{AgentToServer, CustomCapabilities, CustomMessage};
+use opamp::v1::{AgentToServer, CustomCapabilities, CustomMessage, ServerToAgent};
+use tonic::Code;
 
 use crate::fleet::{Fleet, PATIENCE};
 use crate::messages::{bare, full};
@@ -58,7 +63,7 @@ pub(crate) async fn cust_02_the_server_names_its_own_first(fleet: &Fleet) {
     let names = ["org.example.talk", "org.example.profile/v1"];
     let both = names.map(|name| ["--custom-capability", name]);
     let fleet = fleet.own(both.as_flattened()).await;
-    let named = |reply: opamp::v1::ServerToAgent| reply.custom_capabilities;
+    let named = |reply: ServerToAgent| reply.custom_capabilities;
     let (uid, mut socket) = (fleet.uid(), fleet.connect().await);
     for (message, told) in
         [(full(uid, 0, "none"), true), (bare(uid, 1), false), (full(uid, 2, "other"), false)]
@@ -142,5 +147,118 @@ pub(crate) async fn cust_07_what_agents_say_comes_in_order_and_once(fleet: &Flee
     }
     for expected in said {
         assert_eq!(words.next().await.data, expected.as_bytes());
+    }
+}
+
+/// An agent with a session that declares a capability.
+async fn here(fleet: &Fleet, capability: &str) -> (InstanceUid, WebSocket) {
+    let (uid, mut socket) = (fleet.uid(), fleet.connect().await);
+    socket.send(&declares(full(uid, 0, "none"), &[capability])).await.unwrap();
+    socket.receive(PATIENCE).await.unwrap();
+    seen(fleet, uid, Some(&[capability])).await;
+    (uid, socket)
+}
+
+/// An agent that polls and declares a capability.
+async fn polls(fleet: &Fleet, capability: &str) -> InstanceUid {
+    let uid = fleet.uid();
+    fleet.poll(&declares(full(uid, 0, "none"), &[capability])).await;
+    seen(fleet, uid, Some(&[capability])).await;
+    uid
+}
+
+/// The word in a message that holds nothing else.
+fn word(uid: InstanceUid, message: ServerToAgent) -> String {
+    let custom_message = message.custom_message.clone();
+    let alone = ServerToAgent {
+        instance_uid: uid.as_bytes().to_vec(),
+        capabilities: message.capabilities,
+        custom_message,
+        ..Default::default()
+    };
+    assert_eq!(message, alone);
+    let said = message.custom_message.unwrap();
+    assert_eq!(said.r#type, "word");
+    String::from_utf8(said.data).unwrap()
+}
+
+pub(crate) async fn cust_04_only_declared_capabilities_are_spoken_to(fleet: &Fleet) {
+    let (own, other) = ("org.example.c4/v1", "org.example.c4/v2");
+    let (uid, mut socket) = here(fleet, own).await;
+    for queue in [None, Some(60)] {
+        let refused = fleet.send_word(uid, other, "x", queue).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        assert!(refused.message().contains(other), "{refused}");
+    }
+    let command = fleet.send_word(uid, own, "a", None).await.unwrap();
+    let message = socket.receive(PATIENCE).await.unwrap();
+    assert_eq!(message.custom_message.as_ref().unwrap().capability, own);
+    assert_eq!(word(uid, message), "a", "the first that comes");
+    let delivered = fleet.until_command(&command, CommandState::Delivered);
+    tokio::join!(delivered, async { drop(socket.receive(PATIENCE / 10).await) });
+}
+
+pub(crate) async fn cust_06_one_for_each_message(fleet: &Fleet) {
+    let capability = "org.example.c6";
+    let (uid, mut socket) = here(fleet, capability).await;
+    for data in ["a", "b"] {
+        fleet.send_word(uid, capability, data, None).await.unwrap();
+    }
+    for data in ["a", "b"] {
+        assert_eq!(word(uid, socket.receive(PATIENCE).await.unwrap()), data);
+    }
+    let uid = polls(fleet, capability).await;
+    for data in ["a", "b"] {
+        fleet.send_word(uid, capability, data, Some(60)).await.unwrap();
+    }
+    assert_eq!(polled(fleet, uid, 2).await, ["a", "b"]);
+}
+
+/// Polls until it was told so many words, one to an answer.
+async fn polled(fleet: &Fleet, uid: InstanceUid, number: usize) -> Vec<String> {
+    let mut words = Vec::new();
+    let polling = async {
+        for seq in 1.. {
+            let answer = fleet.poll(&bare(uid, seq)).await;
+            if answer.custom_message.is_some() {
+                words.push(word(uid, answer));
+            }
+            if words.len() == number {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, polling).await.is_err() {
+        panic!("{} of {number}: {words:?}", words.len());
+    }
+    words
+}
+
+pub(crate) async fn cust_07_messages_come_in_order_and_not_after_their_time(fleet: &Fleet) {
+    let capability = "org.example.c7";
+    let all: Vec<String> = (0..12).map(|number| number.to_string()).collect();
+    let (uid, mut socket) = here(fleet, capability).await;
+    for data in &all {
+        fleet.send_word(uid, capability, data, None).await.unwrap();
+    }
+    for data in &all {
+        assert_eq!(word(uid, socket.receive(PATIENCE).await.unwrap()), *data);
+    }
+    // More than waits in a record at once: the rest waits behind it.
+    let uid = polls(fleet, capability).await;
+    let mut last = String::new();
+    for data in &all {
+        last = fleet.send_word(uid, capability, data, Some(60)).await.unwrap();
+    }
+    assert_eq!(polled(fleet, uid, all.len()).await, all);
+    fleet.poll(&bare(uid, 1000)).await;
+    fleet.until_command(&last, CommandState::Delivered).await;
+
+    let late = fleet.send_word(uid, capability, "late", Some(1)).await.unwrap();
+    let expired = fleet.until_command(&late, CommandState::Expired).await;
+    assert!(!expired.reason.is_empty(), "it says why");
+    for seq in 1001..1004 {
+        assert_eq!(fleet.poll(&bare(uid, seq)).await.custom_message, None);
     }
 }

@@ -1,8 +1,11 @@
 //! The operators' side of custom messages.
 
+use control::v1::command::{Action, CustomMessage};
+use control::v1::commands_client::CommandsClient;
 use control::v1::custom_messages_client::CustomMessagesClient;
 use control::v1::*;
-use tonic::Streaming;
+use opamp::InstanceUid;
+use tonic::{Status, Streaming};
 
 use super::{Fleet, PATIENCE};
 
@@ -23,6 +26,51 @@ impl Fleet {
         let mut words = Words(stream);
         assert_eq!(words.message().await, None, "a bookmark says that it listens");
         words
+    }
+
+    /// Has an agent sent a message of type `word`. With `queue` it waits, so many seconds at most.
+    pub(crate) async fn send_word(
+        &self,
+        uid: InstanceUid,
+        capability: &str,
+        data: &str,
+        queue: Option<i64>,
+    ) -> Result<String, Status> {
+        let action = Action::CustomMessage(CustomMessage {
+            capability: capability.to_owned(),
+            r#type: "word".to_owned(),
+            data: data.as_bytes().to_vec(),
+            reply: None,
+        });
+        let expire_time = queue.map(|seconds| {
+            #[expect(clippy::disallowed_methods, reason = "the time that the server goes by")]
+            let now = std::time::SystemTime::now();
+            (now + std::time::Duration::from_secs(seconds.unsigned_abs())).into()
+        });
+        let (queue, action) = (queue.is_some(), Some(action));
+        let command = Some(Command { action, queue, expire_time, ..Default::default() });
+        let agents = vec![format!("agents/{uid}")];
+        let request = CreateCommandRequest { command, agents, ..Default::default() };
+        let given = CommandsClient::new(self.channel.clone()).create_command(request).await?;
+        Ok(given.into_inner().command.unwrap().name)
+    }
+
+    /// Waits until a command for one agent is in a state.
+    pub(crate) async fn until_command(&self, name: &str, state: CommandState) -> CommandTarget {
+        let mut commands = CommandsClient::new(self.channel.clone());
+        let mut last = CommandTarget::default();
+        let waiting = async {
+            while last.state() != state {
+                let request = GetCommandRequest { name: name.to_owned() };
+                let command = commands.get_command(request).await.unwrap().into_inner();
+                last = command.target.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("waited in vain for {state:?}: {last:?}");
+        }
+        last
     }
 
     /// Uids of the agents that declare a capability.
