@@ -25,8 +25,8 @@ impl Fleet {
         Ok(given.into_inner().command.unwrap().name)
     }
 
-    /// Waits until the only agent of a command is in a state.
-    pub(crate) async fn until_command(&self, name: &str, state: CommandState) {
+    /// Waits until the only agent of a command is in a state, and tells how it stands.
+    pub(crate) async fn until_command(&self, name: &str, state: CommandState) -> CommandTarget {
         let mut client = CommandsClient::new(self.channel.clone());
         let mut last = CommandTarget::default();
         let reached = async {
@@ -38,5 +38,6 @@ impl Fleet {
         };
         let reached = tokio::time::timeout(PATIENCE, reached).await;
         assert!(reached.is_ok(), "waited in vain for {state:?}: {last:?}");
+        last
     }
 }

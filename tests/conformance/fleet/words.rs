@@ -55,24 +55,6 @@ impl Fleet {
         Ok(given.into_inner().command.unwrap().name)
     }
 
-    /// Waits until a command for one agent is in a state.
-    pub(crate) async fn until_command(&self, name: &str, state: CommandState) -> CommandTarget {
-        let mut commands = CommandsClient::new(self.channel.clone());
-        let mut last = CommandTarget::default();
-        let waiting = async {
-            while last.state() != state {
-                let request = GetCommandRequest { name: name.to_owned() };
-                let command = commands.get_command(request).await.unwrap().into_inner();
-                last = command.target.unwrap();
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("waited in vain for {state:?}: {last:?}");
-        }
-        last
-    }
-
     /// Uids of the agents that declare a capability.
     pub(crate) async fn declaring(&self, capability: &str) -> Vec<String> {
         let custom_capability = capability.to_owned();
