@@ -1,8 +1,8 @@
 //! Every goal there is.
 
 use super::{
-    Goal, blast, busless, clocks, faults, moves, overload, readers, rehome, rolling, silence,
-    simulation, vanished, wiped,
+    Goal, blast, busless, clocks, commands, faults, moves, overload, readers, rehome, rolling,
+    silence, simulation, vanished, wiped,
 };
 
 /// In the order of their ids.
@@ -108,7 +108,8 @@ pub(super) const GOALS: &[Goal] = &[
     goal("S14", "cardinality", "series independent of hostile attributes"),
     goal("F1", "rollouts gated on health with rollback", "a bad config is contained and undone"),
     goal("F2", "poison memory", "a hash that failed is not offered again"),
-    goal("F3", "commands with a known outcome", "0 lost, 0 doubled while gateways die"),
+    goal("F3", "commands with a known outcome", "0 lost, 0 doubled while gateways die")
+        .measured(commands::measure),
     goal("F4", "fenced ownership", "an older owner never writes").measured(simulation::fencing),
     goal("F5", "reconnect without full state on any gateway", "0 requests after a clean close")
         .measured(rolling::measure),

@@ -4,6 +4,7 @@
 mod blast;
 mod busless;
 mod clocks;
+mod commands;
 mod faults;
 mod herd;
 mod list;
