@@ -7,6 +7,7 @@ mod commands;
 mod ledger;
 mod lost;
 mod nodes;
+mod trace;
 mod watch;
 mod words;
 

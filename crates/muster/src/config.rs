@@ -102,6 +102,10 @@ pub(crate) struct Layer {
     /// Ping a WebSocket after so long a silence [default: 30s]
     #[arg(long, value_name = "TIME", env = "MUSTER_OPAMP_PING_AFTER")]
     pub(crate) opamp_ping_after: Option<String>,
+    /// Memory for the last messages of all agents, for `muster agents trace`; 0 for none [default:
+    /// 4 MiB]
+    #[arg(long, value_name = "BYTES", env = "MUSTER_OPAMP_TRACE_BYTES")]
+    pub(crate) opamp_trace_bytes: Option<u64>,
     /// Show a polling agent as disconnected after so long without a poll [default: 90s]
     #[arg(long, value_name = "TIME", env = "MUSTER_POLL_LEASE")]
     pub(crate) poll_lease: Option<String>,
@@ -261,6 +265,7 @@ impl Layer {
                 .or(below.opamp_address_connections_max),
             opamp_write_deadline: self.opamp_write_deadline.or(below.opamp_write_deadline),
             opamp_ping_after: self.opamp_ping_after.or(below.opamp_ping_after),
+            opamp_trace_bytes: self.opamp_trace_bytes.or(below.opamp_trace_bytes),
             poll_lease: self.poll_lease.or(below.poll_lease),
             opamp_tls_cert: self.opamp_tls_cert.or(below.opamp_tls_cert),
             opamp_tls_key: self.opamp_tls_key.or(below.opamp_tls_key),

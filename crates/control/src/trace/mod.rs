@@ -18,7 +18,7 @@ use bus::v1::{Tap, TapDirection};
 use bus::{Client, v1 as wire};
 use model::{Clock, Timestamp};
 use opamp::InstanceUid;
-use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::mpsc::{self, OwnedPermit, Receiver};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -103,11 +103,12 @@ impl Traces {
                 return Err(error);
             }
         };
-        let (queue, updates) = mpsc::channel(self.limits.trace_queue_max);
+        let (queue, updates) = mpsc::channel(self.limits.trace_queue_max + 1);
+        let last = queue.clone().try_reserve_owned().expect("a new queue has room");
         let teller =
             Teller { limits: self.limits, view: self.view.clone(), uid: wanted.uid, queue };
         let follower = Follower { teller, gateways, follow: wanted.follow, last: wanted.last };
-        self.tasks.spawn(run(follower, start, refused, self.stop.clone(), slot));
+        self.tasks.spawn(run(follower, start, refused, self.stop.clone(), last, slot));
         Ok(updates)
     }
 
@@ -120,12 +121,13 @@ impl Traces {
     }
 }
 
-/// One trace from start to end.
+/// One trace from start to end. The queue keeps a place for the last word, which says why.
 async fn run(
     follower: Follower,
     start: Start,
     refused: impl Future<Output = ()> + Send,
     stop: CancellationToken,
+    last: OwnedPermit<Update>,
     _slot: OwnedSemaphorePermit,
 ) {
     metrics::gauge!("muster_control_traces").increment(1.0);
@@ -138,14 +140,14 @@ async fn run(
     };
     let ended = stop.run_until_cancelled(tracing).await;
     metrics::gauge!("muster_control_traces").decrement(1.0);
-    let last_word = match ended {
+    match ended {
         // Done, or nobody listens any more.
-        Some(Ok(()) | Err(None)) => None,
-        Some(Err(Some(error))) => Some(error.into()),
-        None => Some(Status::unavailable("this server stops")),
-    };
-    if let Some(status) = last_word {
-        follower.teller.last_word(status).await;
+        Some(Ok(()) | Err(None)) => drop(last),
+        Some(Err(Some(error))) => drop(last.send(Err(error.into()))),
+        None => drop(last.send(Err(Status::unavailable("this server stops")))),
     }
-    follower.gateways.end().await;
+    let Follower { teller, gateways, .. } = follower;
+    // Who listens is not kept waiting for the gateways.
+    drop(teller);
+    gateways.end().await;
 }

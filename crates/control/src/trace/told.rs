@@ -10,7 +10,6 @@ use opamp::InstanceUid;
 use opamp::v1::ServerToAgent;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::SendTimeoutError;
-use tonic::Status;
 
 use super::Update;
 use super::follow::Ended;
@@ -57,12 +56,6 @@ impl Teller {
             ..Default::default()
         };
         self.send(response).await
-    }
-
-    /// Says why it ends, if that is heard.
-    pub(super) async fn last_word(&self, status: Status) {
-        // Who does not listen misses nothing.
-        let _ = self.queue.send_timeout(Err(status), self.limits.trace_timeout).await;
     }
 
     async fn send(&self, response: TraceAgentResponse) -> Result<(), Ended> {

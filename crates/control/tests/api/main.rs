@@ -13,6 +13,7 @@ mod lists;
 mod reaper;
 mod rig;
 mod status;
+mod trace;
 mod trust;
 mod watch;
 

@@ -28,6 +28,8 @@ pub(crate) struct Protocol {
     pub(crate) write_deadline: Duration,
     /// Silence on a WebSocket before it is pinged.
     pub(crate) ping_interval: Duration,
+    /// Bytes in which the last messages of agents are remembered; 0 for none.
+    pub(crate) trace_bytes: usize,
     /// Silence of an agent that polls before it counts as gone.
     pub(crate) poll_lease: Duration,
 }
@@ -59,6 +61,13 @@ impl Protocol {
         let write_deadline = time("opamp-write-deadline", set.unwrap_or("30s"))?;
         let set = layer.opamp_ping_after.as_deref();
         let ping_interval = time("opamp-ping-after", set.unwrap_or("30s"))?;
+        // A few agents' last words at the least.
+        let set = layer.opamp_trace_bytes.filter(|bytes| *bytes > 0);
+        let remembered = set.map(|_| count("opamp-trace-bytes", set, 1, 256 * KIB..=1 << 30));
+        let trace_bytes = match (layer.opamp_trace_bytes, remembered.transpose()?) {
+            (None, _) => 4 << 20,
+            (Some(_), remembered) => remembered.unwrap_or(0),
+        };
         let poll_lease = time("poll-lease", layer.poll_lease.as_deref().unwrap_or("90s"))?;
         Ok(Self {
             message_max_bytes,
@@ -69,6 +78,7 @@ impl Protocol {
             address_connections_max: bounded.unwrap_or(0),
             write_deadline,
             ping_interval,
+            trace_bytes,
             poll_lease,
         })
     }
@@ -86,6 +96,7 @@ impl Protocol {
             gateway::Rate { per_second: self.handshakes_max, burst: self.handshakes_max };
         limits.write_deadline = self.write_deadline;
         limits.ping_interval = self.ping_interval;
+        limits.trace_ring_bytes = self.trace_bytes;
         // As long, at the most: what is gone is to be seen soon.
         limits.pong_deadline = limits.pong_deadline.min(self.ping_interval);
     }
@@ -160,6 +171,7 @@ mod tests {
             opamp_handshakes_max: Some(7),
             opamp_address_connections_max: Some(8),
             opamp_write_deadline: Some("9s".to_owned()),
+            opamp_trace_bytes: Some(0),
             ..Layer::default()
         };
         let mut limits = gateway::Limits::default();
@@ -168,12 +180,15 @@ mod tests {
         assert_eq!(limits.handshakes, gateway::Rate { per_second: 7, burst: 7 });
         assert_eq!(limits.connections_per_address_max, 8);
         assert_eq!(limits.write_deadline, Duration::from_secs(9));
+        assert_eq!(limits.trace_ring_bytes, 0, "none");
         for layer in [
             Layer { opamp_handshakes_max: Some(0), ..Layer::default() },
             Layer { opamp_address_connections_max: Some(0), ..Layer::default() },
         ] {
             assert!(refusal(&layer).contains("it must be 1 to "), "{}", refusal(&layer));
         }
+        let layer = Layer { opamp_trace_bytes: Some(1), ..Layer::default() };
+        assert!(refusal(&layer).contains("it must be 262144 to "), "{}", refusal(&layer));
     }
 
     #[test]

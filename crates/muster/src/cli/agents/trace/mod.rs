@@ -74,7 +74,7 @@ async fn trace(client: &Client, args: &Args) -> anyhow::Result<()> {
     };
     let opened = open(client, request.clone()).await?;
     let mut stream = opened.map_err(|status| call::explain(status.into()))?;
-    let mut printer = Printer::new(client.output);
+    let mut printer = Printer::new(client.output, args.no_follow);
     while let Some(status) = printer.follow(&mut stream).await? {
         if args.no_follow {
             return Err(call::explain(status.into()));
@@ -124,11 +124,14 @@ struct Printer {
     /// Position of the last entry printed, by gateway.
     printed: BTreeMap<String, u64>,
     following: bool,
+    /// The end of the stream is the end.
+    whole: bool,
 }
 
 impl Printer {
-    fn new(format: Format) -> Self {
-        Self { format, text: text::Text::default(), printed: BTreeMap::new(), following: false }
+    fn new(format: Format, whole: bool) -> Self {
+        let (text, printed) = (text::Text::default(), BTreeMap::new());
+        Self { format, text, printed, following: false, whole }
     }
 
     /// Prints what comes until the stream breaks off; `None` if it is done, or nobody reads.
@@ -136,7 +139,8 @@ impl Printer {
         loop {
             let message = match timeout(limits::WATCH_SILENCE, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
-                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(None)) if self.whole => return Ok(None),
+                Ok(Ok(None)) => return Ok(Some(Status::unavailable("the server ended it"))),
                 Ok(Err(status)) => return Ok(Some(status)),
                 Err(_) => return Ok(Some(Status::unavailable("the server fell silent"))),
             };

@@ -48,7 +48,7 @@ fn offer() -> TraceAgentResponse {
 }
 
 fn text(entries: &[TraceAgentResponse]) -> String {
-    let mut printer = Printer::new(Format::Table);
+    let mut printer = Printer::new(Format::Table, false);
     entries.iter().map(|entry| printer.shown(entry)).collect()
 }
 
@@ -138,7 +138,7 @@ fn a_refused_poll_says_when_to_come_back() {
 
 #[test]
 fn json_is_one_object_a_line() {
-    let mut printer = Printer::new(Format::Json);
+    let mut printer = Printer::new(Format::Json, false);
     let line = printer.shown(&offer());
     assert_eq!(line.find('\n'), Some(line.len() - 1));
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -152,7 +152,7 @@ fn json_is_one_object_a_line() {
 
 #[test]
 fn nothing_is_printed_twice_when_a_trace_goes_on() {
-    let mut printer = Printer::new(Format::Table);
+    let mut printer = Printer::new(Format::Table, false);
     assert!(printer.is_news(&heartbeat()) && printer.is_news(&offer()));
     assert!(!printer.is_news(&heartbeat()) && !printer.is_news(&offer()));
     let notice = |kind: Kind| {
