@@ -5,7 +5,7 @@
 //!   agents ── accept ─┤                                ├─ ask ──► bus (workers)
 //!                 └─ ws ─── one task per connection ───┘
 //!                             ▲  outbox                  presence, closes ──► bus
-//!                             └──────── inbox ◄── bus (deliveries, probes)
+//!                             └──────── inbox ◄── bus (deliveries, probes, taps)
 //! ```
 //!
 //! A gateway decodes and bounds what agents send, answers plain heartbeats itself, asks workers

@@ -7,11 +7,14 @@ use bus::v1::{GatewayReply, GatewayRequest, Tap, TapReply, gateway_reply, gatewa
 use bus::{Client, Subject};
 use futures_util::future::join_all;
 use model::GatewayId;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Start;
 use crate::processes::Processes;
 use crate::{Error, Limits};
+
+/// How often it is looked whether a gateway was heard.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The gateways there are, and what they are asked.
 #[derive(Debug)]
@@ -36,8 +39,13 @@ impl Gateways {
     /// What all of them remember: the newest entries, in order of time. From here on they listen,
     /// if that is wanted.
     pub(super) async fn begin(&self) -> Result<Start, Error> {
-        let alive = self.alive();
         let deadline = Instant::now() + self.limits.trace_timeout;
+        let mut alive = self.alive();
+        // Who has just started may not have heard of any yet.
+        while alive.is_empty() && Instant::now() < deadline {
+            sleep(LOOK).await;
+            alive = self.alive();
+        }
         let asked = alive.iter().map(|gateway| self.remembered(gateway, deadline));
         let answers = join_all(asked).await;
         let mut start = Start { entries: Vec::new(), places: [].into(), silent: Vec::new() };

@@ -2,7 +2,7 @@
 
 use super::{
     Goal, blast, busless, clocks, commands, faults, moves, overload, readers, rehome, rolling,
-    silence, simulation, vanished, wiped,
+    silence, simulation, vanished, wiped, wire,
 };
 
 /// In the order of their ids.
@@ -124,7 +124,8 @@ pub(super) const GOALS: &[Goal] = &[
     goal("F14", "offered, applied, healthy as histograms", "in the metrics"),
     goal("F15", "runnable conformance", "a test per rule"),
     goal("F16", "reproducible scale result", "one command"),
-    goal("F17", "wire inspector", "decoded messages of one agent, live"),
+    goal("F17", "wire inspector", "all messages of one agent, live and after the fact, 0 secrets")
+        .measured(wire::measure),
     goal("F18", "slow-agent isolation", "nobody else notices").measured(readers::one),
 ];
 

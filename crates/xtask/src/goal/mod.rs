@@ -18,6 +18,7 @@ mod silence;
 mod simulation;
 mod vanished;
 mod wiped;
+mod wire;
 
 use std::path::Path;
 use std::process::ExitCode;

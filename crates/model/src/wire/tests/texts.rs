@@ -52,6 +52,7 @@ const SECRETS: &[&str] = &[
     "aws_secret_access_key = CANARY",
     "password:\n\tCANARY",
     "pass\u{300}word: x\nsecret : CANARY",
+    "kafka:\n  auth:\n    plain_text: {user: u, password: CANARY}\nok: 1",
 ];
 
 #[test]
