@@ -11,6 +11,7 @@ impl Agent {
     /// for that. `now_unix_nano` is the time of day, for a restart.
     pub fn hear(&mut self, message: &ServerToAgent, now_unix_nano: u64) -> Option<u64> {
         self.ledger.received += 1;
+        self.unheard = false;
         self.proof.heard(message);
         self.words.answered(message.error_response.is_some());
         if let Some(error) = &message.error_response {
@@ -78,7 +79,7 @@ impl Agent {
             return;
         }
         self.ledger.restarts += 1;
-        self.restarting = true;
+        (self.restarting, self.unheard) = (true, true);
         self.health.start_time_unix_nano = now_unix_nano;
         self.next_sequence_num = 0;
         self.unsent = Parts::ALL;

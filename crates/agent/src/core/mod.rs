@@ -103,6 +103,8 @@ pub struct Agent {
     /// Statuses that the server is yet to be told, one message each.
     outcomes: VecDeque<Outcome>,
     disconnected: bool,
+    /// Nobody has answered since it restarted: its numbers may look as if nothing had happened.
+    unheard: bool,
     /// It was told to restart, and still has the connection on which it was.
     restarting: bool,
     words: Words,
@@ -144,6 +146,7 @@ impl Agent {
             status: RemoteConfigStatus::default(),
             outcomes: VecDeque::new(),
             disconnected: false,
+            unheard: false,
             restarting: false,
             words: Words::new(settings.custom_capabilities),
             proof: Proof::default(),
@@ -203,7 +206,7 @@ impl Agent {
         self.proof.connected();
         self.words.connected();
         self.due = true;
-        if self.full_on_reconnect {
+        if self.full_on_reconnect || self.unheard {
             self.unsent = Parts::ALL;
         }
     }

@@ -84,6 +84,10 @@ fn a_restart_starts_over_and_a_new_uid_does_not() {
     let restarted = agent.next_message(2).unwrap();
     assert_eq!(restarted.sequence_num, 0);
     assert_eq!(restarted.health.unwrap().start_time_unix_nano, 77);
+    // Nobody answered: all of it is said again, on the next connection.
+    agent.connected();
+    let again = agent.next_message(3).unwrap();
+    assert_eq!((again.sequence_num, again.health.unwrap().start_time_unix_nano), (1, 77));
 }
 
 #[test]

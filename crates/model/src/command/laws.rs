@@ -282,6 +282,7 @@ fn it_is_routed_once_more_and_then_refused_unless_it_may_wait() {
         world.answered(1, Answer::NotOwner);
         world.seen(&session("g1", 3), 0);
         assert_eq!(world.target.state, State::Queued, "not to the same place at once");
+        world.now = Timestamp(world.now.0 + SETTLE_MS);
         world.seen(&session("g2", 4), 0);
         assert_eq!((world.target.state, world.target.attempts), (State::Routed, 2));
         world.answered(2, Answer::Busy);

@@ -41,6 +41,9 @@ pub const SEND_MS: u64 = 5_000;
 pub const PROOF_MS: u64 = 5_000;
 /// How long its answer may take in all: the margin covers the bus and clocks that differ a little.
 pub const ANSWER_MS: u64 = SEND_MS + PROOF_MS + 1_500;
+/// How long to wait before anybody is asked again: a gateway learns of a session a moment after
+/// the view does.
+pub const SETTLE_MS: u64 = 500;
 /// How long to wait before a gateway is asked again that surely sent nothing.
 pub const AGAIN_MS: u64 = 1_000;
 /// The same if nobody listened in its place: after a lease it is known whether it is gone.

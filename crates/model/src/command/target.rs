@@ -4,7 +4,7 @@ use opamp::InstanceUid;
 
 use super::{
     ABSENT_MS, AGAIN_MS, ANSWER_MS, ATTEMPTS_MAX, Action, Hand, Order, Progress, RECORD_MS, Reply,
-    Sight, Signs, Way,
+    SETTLE_MS, Sight, Signs, Way,
 };
 use crate::{GatewayId, Timestamp};
 
@@ -123,6 +123,9 @@ impl Target {
     /// How it may be routed now, if it may.
     pub fn ready(&self, order: &Order, sight: &Sight, now: Timestamp) -> Option<Way> {
         if self.state != State::Queued || order.is_over(now) {
+            return None;
+        }
+        if self.attempts > 0 && now.millis_since(self.changed) < SETTLE_MS {
             return None;
         }
         let free = match &sight.way {

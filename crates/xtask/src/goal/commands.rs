@@ -16,9 +16,9 @@ use super::{Figure, runtime};
 
 /// How often agents speak when there is nothing to say.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a command may take to be decided: until a gateway's answer does not come any more, and
-/// until it expires.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a command may take to be settled: the window in which its effect is waited for, and
+/// what goes before it.
+const LIMIT: Duration = Duration::from_secs(150);
 /// Over how long the commands of a round are spread; the gateway is killed in the middle.
 const SPREAD: Duration = Duration::from_millis(300);
 
@@ -182,7 +182,8 @@ fn judge(server: &str, one: &Try, agent: &Handle, outcomes: &mut Outcomes) -> an
         return Ok(());
     };
     let (untrue, unnamed) = match state.as_str() {
-        "CONFIRMED" => (told == 0, false),
+        "CONFIRMED" | "DELIVERED" => (told == 0, false),
+        "SENT" => (false, false),
         "REFUSED" | "EXPIRED" => (told > 0, false),
         "UNKNOWN" => (false, !reason.contains("gateway ")),
         _ => (true, false),
@@ -205,7 +206,7 @@ fn decided(server: &str, command: &str) -> anyhow::Result<Option<(String, String
         let target = &said["command"]["target"];
         let state = target["state"].as_str().context("a command has a state")?.to_owned();
         let open = ["QUEUED", "ROUTED", "SENT", "DELIVERED"].contains(&state.as_str());
-        if !open {
+        if !open || target["settled"] == true {
             return Ok(Some((state, target["reason"].as_str().unwrap_or_default().to_owned())));
         }
         sleep(Duration::from_millis(200));

@@ -24,6 +24,7 @@ async fn an_agent_that_moved_is_told_where_it_is_now() {
     gateway.answer(Outcome::NotOwner).await;
     becomes(&rig, &given.name, CommandState::Queued).await;
     rig.commit(&moved(1, "other", 2)).await;
+    rig.clock.pass(Duration::from_secs(1));
     let asked = other.answer(Outcome::Delivered).await;
     assert_eq!(asked.targets[0].epoch, 2);
     let target = becomes(&rig, &given.name, CommandState::Delivered).await;
