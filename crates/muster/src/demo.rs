@@ -1,5 +1,6 @@
 //! `muster demo`: a server with a few agents of its own, in one process, to try things out.
 
+use agent::core::ECHO;
 use agent::swarm::Swarm;
 
 use crate::cli::print;
@@ -53,7 +54,7 @@ fn swarm(opamp: &str, agents: u16) -> anyhow::Result<Vec<agent::Handle>> {
         urls: vec![opamp.to_owned()],
         heartbeat: limits::DEMO_HEARTBEAT,
         connects_per_second: 0,
-        custom_capabilities: vec![agent::core::ECHO.to_owned()],
+        custom_capabilities: vec![ECHO.to_owned()],
         keeps_entries: false,
         trust: Default::default(),
     };
@@ -72,7 +73,9 @@ fn invitation(agents: u16, server: &str) -> String {
          muster config apply collector -f demo.yaml{server}\n  \
          muster assign set everyone -l '' --config collector{server}\n  \
          muster agents list{server}\n  \
-         muster agents get INSTANCE_UID{server}\n\n\
+         muster agents get INSTANCE_UID{server}\n  \
+         muster custom send -l '*' --capability {ECHO} --type ping -d hello \
+         --reply-type pong --wait{server}\n\n\
          Ctrl-C ends server and agents.\n"
     )
 }
