@@ -92,6 +92,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.agents > 0, "--agents must be at least 1");
     let swarm = Swarm {
+        components: false,
         agents: arguments.agents,
         first: arguments.first,
         urls: arguments.urls.clone(),

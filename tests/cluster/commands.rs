@@ -63,6 +63,7 @@ fn restarts(agent: &Handle) -> u64 {
 
 fn swarm(url: &str, agents: usize) -> Vec<Handle> {
     let swarm = Swarm {
+        components: false,
         agents,
         first: 0,
         urls: vec![url.to_owned()],

@@ -66,6 +66,7 @@ impl Cluster {
 
     async fn swarm(&self, agents: usize, gateways: &[usize], heartbeat: Duration) -> Vec<Handle> {
         let swarm = Swarm {
+            components: false,
             agents,
             first: 0,
             urls: gateways.iter().map(|gateway| self.url(*gateway)).collect(),
@@ -240,6 +241,7 @@ async fn one_process_killed_and_started_again_has_everything() {
     };
     let channel = connect(&muster).await;
     let swarm = Swarm {
+        components: false,
         agents: AGENTS,
         first: 0,
         urls: vec![muster.opamp.clone().unwrap()],

@@ -1,9 +1,12 @@
 //! Many agents that differ as real ones do, described by their number alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opamp::InstanceUid;
-use opamp::v1::{AgentDescription, AnyValue, KeyValue, any_value::Value};
+use opamp::v1::{
+    AgentDescription, AnyValue, AvailableComponents, ComponentDetails, KeyValue, any_value::Value,
+};
 
 use crate::core::Settings;
 use crate::link::{Endpoint, Trust};
@@ -13,6 +16,8 @@ use crate::{Error, Handle};
 /// How a swarm is made.
 #[derive(Debug, Clone)]
 pub struct Swarm {
+    /// Whether they say what they are made of.
+    pub components: bool,
     /// How many agents.
     pub agents: usize,
     /// Number of the first one: swarms in other processes take other numbers.
@@ -39,6 +44,7 @@ impl Swarm {
             .map(|index| {
                 let settings = Settings {
                     heartbeat_ms: u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX),
+                    components: self.components.then(|| components(self.first + index)),
                     custom_capabilities: self.custom_capabilities.clone(),
                     keeps_entries: self.keeps_entries,
                     start_time_unix_nano: begun,
@@ -68,16 +74,49 @@ pub fn settings(number: usize) -> Settings {
     Settings { description: description(number), ..Settings::new(InstanceUid::from_bytes(bytes)) }
 }
 
-fn description(number: usize) -> AgentDescription {
-    let pick = |list: &[&'static str]| list[number % list.len()];
-    let text = |key: &str, value: String| KeyValue {
+/// Versions of the agents.
+const VERSIONS: [&str; 2] = ["0.140.0", "0.141.0"];
+/// What they are made of, as Collectors list it.
+const COMPONENTS: [(&str, &[&str]); 3] = [
+    ("receivers", &["otlp", "hostmetrics", "filelog"]),
+    ("processors", &["batch", "memory_limiter"]),
+    ("exporters", &["otlp", "debug"]),
+];
+
+fn components(number: usize) -> Arc<AvailableComponents> {
+    let version = VERSIONS[number % VERSIONS.len()];
+    let module = |kind: &str, name: &str| {
+        let kind = kind.trim_end_matches('s');
+        format!("go.opentelemetry.io/collector/{kind}/{name}{kind} v{version}")
+    };
+    let component = |kind: &str, name: &str| ComponentDetails {
+        metadata: vec![text("code.namespace", module(kind, name))],
+        ..Default::default()
+    };
+    let kind = |(kind, names): &(&str, &[&str])| {
+        let below = names.iter().map(|name| ((*name).to_owned(), component(kind, name)));
+        let details = ComponentDetails { sub_component_map: below.collect(), ..Default::default() };
+        ((*kind).to_owned(), details)
+    };
+    let components = COMPONENTS.iter().map(kind).collect();
+    // Agents name their lists as they like.
+    let hash = format!("components of {version}").into_bytes();
+    Arc::new(AvailableComponents { components, hash })
+}
+
+fn text(key: &str, value: String) -> KeyValue {
+    KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
-    };
+    }
+}
+
+fn description(number: usize) -> AgentDescription {
+    let pick = |list: &[&'static str]| list[number % list.len()];
     AgentDescription {
         identifying_attributes: vec![
             text("service.name", pick(&["otelcol", "otelcol", "otelcol-contrib"]).to_owned()),
-            text("service.version", pick(&["0.140.0", "0.141.0"]).to_owned()),
+            text("service.version", pick(&VERSIONS).to_owned()),
             text("service.instance.id", format!("agent-{number}")),
         ],
         non_identifying_attributes: vec![

@@ -41,9 +41,9 @@ fn golden_messages_are_understood_for_ever() {
 }
 
 fn agents(files: &mut Golden) {
-    // Version 2 knows custom capabilities.
+    // Version 2 knows custom capabilities, version 3 components.
     hold(files, ("agent", 2), agent);
-    hold(files, ("list-agents-request", 2), |version| ListAgentsRequest {
+    hold(files, ("list-agents-request", 3), |version| ListAgentsRequest {
         selector: "env=prod".to_owned(),
         page_size: 50,
         page_token: "0011223344556677.x".to_owned(),
@@ -51,6 +51,7 @@ fn agents(files: &mut Golden) {
         status: ConnectionStatus::Connected.into(),
         config_status: ConfigStatus::Failed.into(),
         custom_capability: if version < 2 { String::new() } else { "org.example.p".to_owned() },
+        component: if version < 3 { String::new() } else { "otlp@0.140.0".to_owned() },
     });
     hold(files, ("list-agents-response", 1), |_| ListAgentsResponse {
         agents: vec![agent(1)],

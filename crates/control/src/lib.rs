@@ -15,6 +15,7 @@ mod api;
 mod backoff;
 mod balance;
 mod commands;
+mod components;
 mod error;
 #[cfg(test)]
 mod golden;

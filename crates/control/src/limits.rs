@@ -42,6 +42,9 @@ pub struct Limits {
     pub revisions_max: usize,
     /// Assignments: the list is one value.
     pub assignments_max: usize,
+    /// Different lists of components that are looked through: some 100 KB each, for fleets of a few
+    /// kinds and versions.
+    pub component_lists_max: usize,
     /// Labels of one agent: they ride in its record and in every event of it.
     pub labels_max: usize,
     /// Bytes of a label's key, and of its value.
@@ -191,6 +194,7 @@ impl Default for Limits {
             config_bytes_max: (64 << 20) - (1 << 20),
             revisions_max: 10_000,
             assignments_max: 5_000,
+            component_lists_max: 1_024,
             labels_max: 64,
             label_bytes_max: 256,
             write_tries: 5,

@@ -22,6 +22,7 @@ use crate::actor::Doorkeeper;
 use crate::api::Api;
 use crate::balance::Balancer;
 use crate::commands::{Adopter, CommandWatches, Commands, Driver, Sights, Told};
+use crate::components::Lists;
 use crate::governor::Governor;
 use crate::keeper::Keeper;
 use crate::leader::{Leader, Leads};
@@ -33,6 +34,7 @@ use crate::trace::Traces;
 use crate::v1::agents_server::{Agents, AgentsServer};
 use crate::v1::assignments_server::{Assignments, AssignmentsServer};
 use crate::v1::commands_server::{Commands as CommandsService, CommandsServer};
+use crate::v1::components_server::ComponentsServer;
 use crate::v1::configs_server::{Configs, ConfigsServer};
 use crate::v1::custom_messages_server::CustomMessagesServer;
 use crate::v1::fleet_server::{Fleet, FleetServer};
@@ -173,6 +175,7 @@ impl Control {
         let command_watches =
             CommandWatches::new(limits, ledger.clone(), commands.clone(), task, end);
         Api {
+            lists: Lists::new(limits, self.records.clone()),
             limits,
             view,
             processes,
@@ -322,6 +325,7 @@ impl Control {
             .max_encoding_message_size(message_max);
         let said = CustomMessagesServer::new(api.clone());
         let commands = CommandsServer::new(api.clone());
+        let components = ComponentsServer::new(api.clone());
         // Whether it serves is everybody's to know; all else is for operators.
         let door = Doorkeeper(self.door.clone());
         let v1 = reflection().build_v1().map_err(broken)?;
@@ -338,6 +342,7 @@ impl Control {
             .add_service(InterceptedService::new(FleetServer::new(api.clone()), door.clone()))
             .add_service(InterceptedService::new(said, door.clone()))
             .add_service(InterceptedService::new(commands, door.clone()))
+            .add_service(InterceptedService::new(components, door.clone()))
             .add_service(InterceptedService::new(configs, door.clone()))
             .add_service(InterceptedService::new(AssignmentsServer::new(api), door)))
     }

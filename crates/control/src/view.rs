@@ -12,6 +12,7 @@ use bus::event::Told;
 use bus::{Position, v1};
 use bytes::Bytes;
 use model::assign::Assignments;
+use model::components::ListHash;
 use model::selector::Selector;
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
 use opamp::InstanceUid;
@@ -235,6 +236,19 @@ impl View {
             state.agents.get(uid).is_some_and(|entry| entry.summary.labels != **labels)
         };
         labels.iter().filter(wrong).map(|(uid, _)| *uid).collect()
+    }
+
+    /// How many of the agents that a selector selects have which list of components, and how many
+    /// of them have none that is known.
+    pub(crate) fn component_lists(&self, selector: &Selector) -> (BTreeMap<ListHash, u64>, u64) {
+        let (state, mut holders, mut without) = (self.read(), BTreeMap::new(), 0);
+        for entry in state.agents.values().filter(|entry| selector.matches(&*entry.summary)) {
+            match entry.summary.components {
+                Some(list) => *holders.entry(list).or_default() += 1,
+                None => without += 1,
+            }
+        }
+        (holders, without)
     }
 
     /// Waits until agents stand otherwise with what they are offered than at the last time.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use model::Timestamp;
 use model::components::{self, ListHash};
 use opamp::v1::{AgentToServer, AvailableComponents};
 use quick_cache::sync::Cache;
@@ -16,14 +17,18 @@ use crate::engine::{Engine, Job};
 /// Names and lists remembered, some 100 bytes each: a fleet has a few per kind and version.
 const REMEMBERED_MAX: usize = 8_192;
 
+/// How long a name is believed without asking the store, in milliseconds: another worker may have
+/// heard of somebody who disagrees.
+const BELIEVED_MS: u64 = 5_000;
+
 /// Under what a list is looked for.
 type Name = [u8; 32];
 
-/// What was read and written lately. Each with the age of the store: what a lost store knew is known
-/// no more.
+/// What was read and written lately. Each with the age of the store: what a lost store knew is
+/// known no more.
 #[derive(Debug)]
 pub(crate) struct Lists {
-    names: Cache<(u64, Name), Named>,
+    names: Cache<(u64, Name), (Named, Timestamp)>,
     kept: Cache<(u64, ListHash), ()>,
 }
 
@@ -65,12 +70,15 @@ impl Engine {
 
     async fn named(&self, name: Name) -> Result<Option<(Named, Version)>, Error> {
         let remembered = (self.newest_generation().0, name);
-        if let Some(named) = self.lists.names.get(&remembered) {
+        let now = self.clock.now();
+        if let Some((named, at)) = self.lists.names.get(&remembered)
+            && now.millis_since(at) < BELIEVED_MS
+        {
             return Ok(Some((named, Version::ABSENT)));
         }
         let key = Key::component_name(&name);
         let Some((named, version)) = self.read_name(&key).await? else { return Ok(None) };
-        self.lists.names.insert(remembered, named);
+        self.lists.names.insert(remembered, (named, now));
         Ok(Some((named, version)))
     }
 
@@ -89,7 +97,7 @@ impl Engine {
         let age = self.newest_generation().0;
         let list = ListHash::of(said.list);
         let remembered = self.lists.names.get(&(age, said.name));
-        let is_known = remembered.is_some_and(|named| named.disputed || named.list == list);
+        let is_known = remembered.is_some_and(|(it, _)| it.disputed || it.list == list);
         if self.lists.kept.get(&(age, list)).is_some() && is_known {
             return Ok(());
         }
@@ -109,7 +117,7 @@ impl Engine {
             // Whoever was first has said as much; the next one who says a list looks again.
             self.records.commit(vec![Write::next(key, version, value)]).await?;
         }
-        self.lists.names.insert((age, said.name), named);
+        self.lists.names.insert((age, said.name), (named, self.clock.now()));
         Ok(())
     }
 }

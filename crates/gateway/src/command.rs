@@ -153,8 +153,8 @@ impl Begun {
 }
 
 impl Queued {
-    /// Sent means flushed, and delivered that the ping behind it came back. What cannot be flushed in
-    /// time is taken back, if nothing of it was written.
+    /// Sent means flushed, and delivered that the ping behind it came back. What cannot be flushed
+    /// in time is taken back, if nothing of it was written.
     async fn settle(self, deadlines: Deadlines) -> Outcome {
         let Self { connection, mut stub, pong } = self;
         match timeout_at(deadlines.sent, &mut stub.flushed).await {

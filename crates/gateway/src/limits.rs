@@ -130,8 +130,8 @@ pub struct Limits {
     pub command_send_max: Duration,
     /// For the agent's proof that it has a command, the same.
     pub command_proof_max: Duration,
-    /// Commands remembered by what became of them, one per agent: some 150 bytes each. Who asks again
-    /// does so within seconds.
+    /// Commands remembered by what became of them, one per agent: some 150 bytes each. Who asks
+    /// again does so within seconds.
     pub commands_remembered_max: usize,
     /// For a delivery to be flushed. Workers wait 5 s for the outcomes of a whole batch.
     pub deliver_deadline: Duration,

@@ -7,6 +7,7 @@ mod backup;
 mod call;
 mod commands;
 mod completion;
+mod components;
 mod config_check;
 mod configs;
 mod consent;
@@ -107,6 +108,8 @@ enum Command {
     /// shown as SILENT for ten minutes.
     #[command(after_help = help::STATUS)]
     Status(status::Args),
+    /// See what agents are made of
+    Components(components::Args),
     /// See the gateways that agents connect to
     Gateways(gateways::Args),
     /// Copy configs, assignments and labels into one file
@@ -176,6 +179,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Reidentify(args) => commands::give::reidentify(args).await,
         Command::Commands(args) => commands::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Components(args) => components::run(args).await,
         Command::Gateways(args) => gateways::run(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => restore::run(args).await,

@@ -49,6 +49,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 /// Agents of the process itself: those of another start on the same data are the same ones.
 fn swarm(opamp: &str, agents: u16) -> anyhow::Result<Vec<agent::Handle>> {
     let swarm = Swarm {
+        components: true,
         agents: agents.into(),
         first: 1,
         urls: vec![opamp.to_owned()],

@@ -26,6 +26,9 @@ impl Agent {
             self.ledger.full_state_requests += 1;
             self.unsent = Parts::ALL;
         }
+        if message.flags & ServerToAgentFlags::ReportAvailableComponents as u64 != 0 {
+            self.list_wanted = self.components.is_some();
+        }
         if let Some(identification) = &message.agent_identification
             && let Ok(uid) = InstanceUid::try_from(&identification.new_instance_uid[..])
         {

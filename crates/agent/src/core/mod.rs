@@ -9,6 +9,7 @@ mod tests;
 mod words;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use opamp::InstanceUid;
 use opamp::v1::*;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub start_time_unix_nano: u64,
     /// Whether it can apply a config.
     pub apply: fn(&AgentRemoteConfig) -> Result<(), String>,
+    /// What it is made of, under a hash of its own; not reported if there is nothing.
+    pub components: Option<Arc<AvailableComponents>>,
     /// Custom capabilities it declares.
     pub custom_capabilities: Vec<String>,
     /// Whether its ledger keeps entries.
@@ -75,6 +78,7 @@ impl Settings {
             full_on_reconnect: false,
             start_time_unix_nano: 0,
             apply: fails_on_request,
+            components: None,
             custom_capabilities: Vec::new(),
             keeps_entries: true,
         }
@@ -96,6 +100,9 @@ pub struct Agent {
     due: bool,
     heartbeat_ms: u64,
     last_sent_ms: u64,
+    components: Option<Arc<AvailableComponents>>,
+    /// The server wants the list of them, not their hash alone.
+    list_wanted: bool,
     description: AgentDescription,
     health: ComponentHealth,
     effective_config: EffectiveConfig,
@@ -130,9 +137,15 @@ impl Agent {
             status: "running".to_owned(),
             ..Default::default()
         };
+        let lists = match settings.components {
+            Some(_) => AgentCapabilities::ReportsAvailableComponents as u64,
+            None => 0,
+        };
         Self {
             uid: settings.instance_uid,
-            capabilities: settings.capabilities,
+            capabilities: settings.capabilities | lists,
+            components: settings.components,
+            list_wanted: false,
             apply: settings.apply,
             full_on_reconnect: settings.full_on_reconnect,
             next_sequence_num: 0,
@@ -255,12 +268,17 @@ impl Agent {
     /// The message could not be sent: what was in it is told again under a new number.
     pub fn lost(&mut self, message: &AgentToServer) {
         self.unsent |= Parts::of(message);
+        let listed = message.available_components.as_ref();
+        self.list_wanted |= listed.is_some_and(|list| !list.components.is_empty());
         self.words.lost(message);
         self.due = true;
     }
 
     fn has_something(&self) -> bool {
-        !self.unsent.is_empty() || !self.outcomes.is_empty() || self.words.wait()
+        !self.unsent.is_empty()
+            || !self.outcomes.is_empty()
+            || self.list_wanted
+            || self.words.wait()
     }
 
     fn compose(&mut self, now_ms: u64) -> AgentToServer {
@@ -279,6 +297,7 @@ impl Agent {
                 .then(|| self.effective_config.clone()),
             remote_config_status: has(Parts::STATUS, AgentCapabilities::ReportsRemoteConfig)
                 .then(|| self.status.clone()),
+            available_components: self.listed(parts == Parts::ALL),
             custom_capabilities: self.words.declared(parts == Parts::ALL),
             custom_message: self.words.next(),
             ..Default::default()
@@ -287,6 +306,7 @@ impl Agent {
         self.ledger.sent += 1;
         self.ledger.full_reports += u64::from(full);
         let bare = parts.is_empty()
+            && message.available_components.is_none()
             && message.custom_capabilities.is_none()
             && message.custom_message.is_none();
         self.ledger.heartbeats += u64::from(bare);
@@ -297,6 +317,16 @@ impl Agent {
         self.last_sent_ms = now_ms;
         self.due = false;
         message
+    }
+
+    /// Its components: by their hash, unless the server wants the list.
+    fn listed(&mut self, full: bool) -> Option<AvailableComponents> {
+        let wanted = std::mem::take(&mut self.list_wanted);
+        let components = self.components.as_ref().filter(|_| full || wanted)?;
+        Some(match wanted {
+            true => (**components).clone(),
+            false => AvailableComponents { hash: components.hash.clone(), ..Default::default() },
+        })
     }
 
     fn settle(&mut self, outcome: Outcome) {

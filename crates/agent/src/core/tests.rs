@@ -228,3 +228,24 @@ fn capabilities_are_named_again_when_they_change_even_to_none() {
     assert_eq!(named(agent.next_message(2)), Some(CustomCapabilities::default()));
     assert_eq!(agent.next_message(3), None);
 }
+
+#[test]
+fn components_are_named_by_their_hash_and_listed_on_request() {
+    let components = [("receivers".to_owned(), ComponentDetails::default())].into();
+    let list = AvailableComponents { components, hash: vec![7] };
+    let components = Some(Arc::new(list.clone()));
+    let mut agent =
+        Agent::new(Settings { components, ..Settings::new(InstanceUid::from_bytes([1; 16])) });
+    let first = agent.next_message(0).unwrap();
+    let bit = AgentCapabilities::ReportsAvailableComponents as u64;
+    assert_eq!(first.capabilities & bit, bit);
+    let hash = AvailableComponents { hash: vec![7], ..Default::default() };
+    assert_eq!(first.available_components, Some(hash));
+    let flags = ServerToAgentFlags::ReportAvailableComponents as u64;
+    agent.hear(&ServerToAgent { flags, ..Default::default() }, 0);
+    let second = agent.next_message(1).unwrap();
+    assert_eq!(second.available_components, Some(list.clone()));
+    agent.lost(&second);
+    assert_eq!(agent.next_message(2).unwrap().available_components, Some(list));
+    assert_eq!(agent.next_message(3), None);
+}

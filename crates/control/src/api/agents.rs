@@ -31,7 +31,7 @@ impl agents_server::Agents for Api {
         &self,
         request: Request<ListAgentsRequest>,
     ) -> Result<Response<ListAgentsResponse>, Status> {
-        Ok(Response::new(self.list(request.get_ref())?))
+        Ok(Response::new(self.list(request.get_ref()).await?))
     }
 
     async fn get_agent(
@@ -214,7 +214,12 @@ impl Api {
         let summary = AgentSummary::from(&record);
         let shown = self.view.join(&uid, stored.version.0, summary);
         let health = record.reported.health.clone();
-        let report: v1::AgentReport = convert::report(record);
+        let list = record.components;
+        let mut report: v1::AgentReport = convert::report(record);
+        if let (Some(list), Some(said)) = (list, &mut report.available_components) {
+            let whole = self.lists.whole(list).await?.unwrap_or_default();
+            said.components = whole.components;
+        }
         let mut agent = convert::agent(&shown);
         // Lists have the beginning of its words, here they stand whole.
         if let (Some(config), Some(said)) = (&mut agent.config, &report.remote_config_status) {

@@ -1,9 +1,13 @@
 //! Lists of agents: who, in which order, from where on. Read from the view alone.
 
+use std::collections::BTreeSet;
+
+use model::components::ListHash;
 use model::selector::Selector;
 use prost::Message as _;
 
 use super::agents::parse_selector;
+use super::components::filter;
 use super::custom::check_custom;
 use super::order::{Order, Place};
 use super::{Api, convert, page};
@@ -20,14 +24,21 @@ struct Query {
     config_status: Option<ConfigStatus>,
     /// Empty: any, or none.
     custom_capability: String,
+    /// Lists of components that will do; `None`: any, or none.
+    lists: Option<BTreeSet<ListHash>>,
     /// All of it as text: tokens are good for the same query only.
     print: String,
 }
 
 impl Api {
-    pub(super) fn list(&self, request: &ListAgentsRequest) -> Result<ListAgentsResponse, Error> {
+    pub(super) async fn list(
+        &self,
+        request: &ListAgentsRequest,
+    ) -> Result<ListAgentsResponse, Error> {
         self.check_view()?;
-        let query = Query::parse(request, self)?;
+        let mut query = Query::parse(request, self)?;
+        let filter = filter("component", &request.component)?;
+        query.lists = self.lists_with(filter.as_ref()).await?;
         let size = page::size(request.page_size, &self.limits)?;
         let after = page::after(&request.page_token, &query.print)?;
         match query.is_plain() {
@@ -112,8 +123,8 @@ impl Query {
         let custom = request.custom_capability.clone();
         check_custom("custom_capability", &custom)?;
         let mut print = format!("{}\n{by}\n{filters:?}", selector.as_str());
-        if !custom.is_empty() {
-            print = format!("{print}\n{custom}");
+        if !custom.is_empty() || !request.component.is_empty() {
+            print = format!("{print}\n{custom}\n{}", request.component);
         }
         Ok(Self {
             selector,
@@ -125,12 +136,14 @@ impl Query {
             },
             config_status: (config != ConfigStatus::Unspecified).then_some(config),
             custom_capability: custom,
+            lists: None,
             print,
         })
     }
 
     fn is_plain(&self) -> bool {
-        let filtered = self.connected.is_some() || self.config_status.is_some();
+        let filtered =
+            self.connected.is_some() || self.config_status.is_some() || self.lists.is_some();
         self.order.is_natural() && !filtered && self.custom_capability.is_empty()
     }
 
@@ -139,6 +152,9 @@ impl Query {
         let custom = &self.custom_capability;
         self.connected.is_none_or(|wanted| shown.connected == wanted)
             && (custom.is_empty() || shown.entry.summary.custom_capabilities.contains(custom))
+            && self.lists.as_ref().is_none_or(|lists| {
+                shown.entry.summary.components.is_some_and(|list| lists.contains(&list))
+            })
             && self.config_status.is_none_or(|wanted| status() == wanted)
     }
 }

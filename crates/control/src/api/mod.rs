@@ -3,6 +3,7 @@
 mod agents;
 mod assignments;
 pub(crate) mod commands;
+mod components;
 mod configs;
 pub(crate) mod convert;
 mod custom;
@@ -21,6 +22,7 @@ use trust::Door;
 
 use crate::Limits;
 use crate::commands::{CommandWatches, Commands};
+use crate::components::Lists;
 use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reconcile::Decided;
@@ -38,6 +40,7 @@ pub(crate) struct Api {
     pub(crate) ledger: Ledger,
     pub(crate) decided: Decided,
     pub(crate) bus: Client,
+    pub(crate) lists: Lists,
     pub(crate) watches: Watches,
     pub(crate) traces: Traces,
     pub(crate) door: Door,

@@ -4,6 +4,7 @@
 
 mod brake;
 mod commands;
+mod components;
 mod custom;
 mod faults;
 mod fleet;

@@ -7,6 +7,7 @@ use super::tests::{Agent, bare, context, described, everyone_gets, owner, reply}
 use super::*;
 use crate::assign::Assignments;
 use crate::command::{CommandId, Progress};
+use crate::record::PolledCommand;
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -48,7 +49,9 @@ fn poll(message: &AgentToServer, answered: Option<u64>) -> Input<'_> {
 
 proptest! {
     #[test]
-    fn none_is_told_twice_or_late_or_with_anything_else(acts in prop::collection::vec(act(), 1..60)) {
+    fn none_is_told_twice_or_late_or_with_anything_else(
+        acts in prop::collection::vec(act(), 1..60),
+    ) {
         let assignments = everyone_gets(7);
         let mut agent = Agent::new(everyone_gets(7));
         let (mut now, mut number, mut told) = (1_000, 0_u64, Vec::new());
@@ -60,9 +63,11 @@ proptest! {
                 Act::Restart => number = 0,
                 Act::Hand { id, lasts, withdraw } => {
                     let not_after = Timestamp(now + lasts);
-                    let handover = Handover { id: CommandId([id; 16]), message: &[0x4a, 0, id], not_after, withdraw };
+                    let (id, message) = (CommandId([id; 16]), &[0x4a, 0, id]);
+                    let handover = Handover { id, message, not_after, withdraw };
                     let before = agent.record.commands.len();
-                    let outcome = step_at(&mut agent, &Input::Command(handover), now, &assignments);
+                    let input = Input::Command(handover);
+                    let outcome = step_at(&mut agent, &input, now, &assignments);
                     prop_assert!(matches!(outcome, Outcome::Handed(_)));
                     prop_assert!(agent.record.commands.len() <= before + 1);
                 }
@@ -70,7 +75,7 @@ proptest! {
                     number += 1;
                     session += 1;
                     agent.claim(session, &described(number));
-                    let waits = |it: &crate::record::PolledCommand| it.progress == Progress::Waiting;
+                    let waits = |it: &PolledCommand| it.progress == Progress::Waiting;
                     prop_assert!(!agent.record.commands.iter().any(waits));
                 }
                 Act::Poll { back, full } => {
@@ -79,11 +84,13 @@ proptest! {
                     let message = if full { described(sent) } else { bare(sent) };
                     let last = agent.record.sequence_num;
                     let before = agent.record.clone();
-                    let said = reply(step_at(&mut agent, &poll(&message, last), now, &assignments));
+                    let input = poll(&message, last);
+                    let said = reply(step_at(&mut agent, &input, now, &assignments));
                     if let Some(command) = said.command {
                         let id = CommandId([command[2]; 16]);
                         prop_assert!(!told.contains(&id), "{id:?} told twice");
-                        prop_assert_eq!((said.flags, said.offer, said.new_instance_uid), (0, None, None));
+                        let rest = (said.flags, said.offer, said.new_instance_uid);
+                        prop_assert_eq!(rest, (0, None, None));
                         let waited = before.commands.iter().find(|it| it.id == id).unwrap();
                         prop_assert!(now < waited.not_after.0);
                         told.push(id);

@@ -218,6 +218,13 @@ Examples:
   # For scripts
   muster status -o json | jq .view.behind";
 
+pub(super) const COMPONENTS_LIST: &str = "\
+Examples:
+  muster components list
+  # Which versions of one there are, and how many agents have each
+  muster components list receivers/otlp
+  muster components list -l service.name=otelcol -o json | jq '.components[].name'";
+
 pub(super) const GATEWAYS_LIST: &str = "\
 Examples:
   muster gateways list

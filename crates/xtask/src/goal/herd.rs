@@ -18,6 +18,7 @@ pub(super) async fn gather(
     heartbeat: Duration,
 ) -> anyhow::Result<Vec<Handle>> {
     let swarm = Swarm {
+        components: false,
         agents,
         first: 0,
         urls: urls.to_vec(),

@@ -148,6 +148,7 @@ fn figure(form: &Form, peak: &Outcomes, over: &Outcomes, lost: usize, memory: [f
 /// Agents that are there before and stay.
 async fn establish(muster: &Muster, form: &Form) -> anyhow::Result<Vec<Handle>> {
     let swarm = Swarm {
+        components: false,
         agents: form.established,
         first: 0,
         urls: vec![muster.opamp.clone().context("no gateway")?],

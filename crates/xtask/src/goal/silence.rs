@@ -37,6 +37,7 @@ async fn silence(agents: usize, seconds: u64) -> anyhow::Result<Figure> {
     let muster = Muster::serve(&["--data-dir", data])?;
     let url = muster.opamp.clone().context("no gateway")?;
     let swarm = Swarm {
+        components: false,
         agents,
         first: 0,
         urls: vec![url],

@@ -39,6 +39,7 @@ async fn look(agents: usize, looked_at: usize) -> anyhow::Result<Figure> {
     let data = dir.path().join("data");
     let muster = Muster::serve(&["--data-dir", data.to_str().context("no text")?])?;
     let mut swarm = Swarm {
+        components: false,
         agents,
         first: 0,
         urls: vec![muster.opamp.clone().context("no gateway")?],

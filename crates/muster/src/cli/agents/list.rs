@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// Only agents that stand so with the config they are offered
     #[arg(long, value_enum)]
     config_status: Option<Standing>,
+    /// Only agents that have a component: `otlp`, `receivers/otlp`, either with `@VERSION`
+    #[arg(long, value_name = "COMPONENT", default_value = "")]
+    component: String,
     /// Only agents that declare this custom capability
     #[arg(long, value_name = "NAME", default_value = "")]
     custom_capability: String,
@@ -116,6 +119,7 @@ impl Args {
             status: self.status.map_or(0, |status| status.wanted().into()),
             config_status: self.config_status.map_or(0, |standing| standing.wanted().into()),
             custom_capability: self.custom_capability.clone(),
+            component: self.component.clone(),
             ..Default::default()
         }
     }
