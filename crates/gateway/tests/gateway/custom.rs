@@ -1,5 +1,6 @@
 //! Custom messages and capabilities on their way through a gateway.
 
+use gateway::Rate;
 use opamp::Message as _;
 use opamp::v1::{AgentToServer, CustomMessage};
 
@@ -81,4 +82,24 @@ async fn nothing_is_named_where_there_is_nothing() {
     assert_eq!(agent.say(&report(1, 0)).await.custom_capabilities, None);
     let answer = post(&field, "", &report(2, 0).encode_to_vec()).await.message();
     assert_eq!(answer.custom_capabilities, None);
+}
+
+#[tokio::test]
+async fn words_count_as_messages_where_an_agent_says_too_much() {
+    let field = Field::with(|limits| {
+        limits.messages = Rate { per_second: 1, burst: 5 };
+        limits.floods_in_a_row_max = 3;
+    })
+    .await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    for number in 1..=20 {
+        agent.send(&says(1, number, "a")).await;
+    }
+    let mut refused = 0;
+    while refused < 3 {
+        refused += usize::from(agent.hear().await.error_response.is_some());
+    }
+    assert_eq!(agent.closed().await, Some(1013));
+    let taken = field.seen.reports().iter().filter(|(_, m)| m.custom_message.is_some()).count();
+    assert!((1..=6).contains(&taken), "{taken}: those that waited at the end are not taken");
 }
