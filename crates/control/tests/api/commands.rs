@@ -182,6 +182,31 @@ async fn one_request_to_a_gateway_for_all_its_agents() {
 }
 
 #[tokio::test]
+async fn a_command_costs_two_messages_however_many_gateways_there_are() {
+    for gateways in [1_u8, 4] {
+        let at = |byte: u8| {
+            let mut record = restartable(byte, "prod");
+            record.owner.as_mut().unwrap().gateway = GatewayId::new(&format!("gw{byte}"));
+            record
+        };
+        let records: Vec<AgentRecord> = (1..=gateways).map(at).collect();
+        let (rig, _) = rig(&records).await;
+        let mut peers = Vec::new();
+        for byte in 1..=gateways {
+            peers.push(Peer::new(&rig, &format!("gw{byte}")).await);
+        }
+        let before = rig.raw_traffic();
+        let given = give(&rig, restart(&[1])).await;
+        peers[0].answer(Outcome::Delivered).await;
+        becomes(&rig, &given.name, CommandState::Delivered).await;
+        assert_eq!(rig.raw_traffic() - before, 2, "{gateways} gateways");
+        for peer in &mut peers[1..] {
+            assert!(peer.is_left_alone().await, "{gateways} gateways");
+        }
+    }
+}
+
+#[tokio::test]
 async fn so_many_in_a_second_are_told() {
     let records: Vec<AgentRecord> = (1..=9).map(|byte| restartable(byte, "prod")).collect();
     let (rig, mut gateway) = rig(&records).await;

@@ -90,3 +90,49 @@ async fn a_watch_says_each_step_and_ends_with_the_command() {
     assert!(last.command.unwrap().settled && last.changed[0].settled);
     assert!(watch.message().await.unwrap().is_none(), "nothing more happens");
 }
+
+/// Another control on what this one works with, which takes it for gone: neither says that it is
+/// there.
+async fn another(rig: &Rig) -> Rig {
+    let limits = Limits {
+        lease_interval: Duration::from_millis(5),
+        command_look_interval: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let config = control::Config { limits, name: "other".to_owned(), ..Default::default() };
+    let (raw, clock) = (rig.raw.clone(), rig.clock.clone());
+    Rig::configured(raw, clock, rig.records.clone(), rig.ledger.clone(), config).await
+}
+
+#[tokio::test]
+async fn a_control_that_takes_over_keeps_the_other_one_from_sending() {
+    let mut away = restartable(2, "prod");
+    away.owner = None;
+    let (rig, mut gateway) = rig(&[restartable(1, "prod"), away]).await;
+    let routed = give(&rig, restart(&[1])).await;
+    let (_asked, _answer) = gateway.asked().await;
+    let mut request = queued(restart(&[2]));
+    let expire_time = prost_types::Timestamp { seconds: 1_700_086_400, nanos: 0 };
+    request.command.as_mut().unwrap().expire_time = Some(expire_time);
+    let waiting = give(&rig, request).await;
+    let other = another(&rig).await;
+    until("the other one has both", async || {
+        rig.clock.pass(Duration::from_secs(1));
+        let drivers =
+            [read(&rig, &routed.name).await.driver, read(&rig, &waiting.name).await.driver];
+        drivers.iter().all(|driver| driver == "other")
+    })
+    .await;
+    until("what was on its way is unknown", async || {
+        rig.clock.pass(Duration::from_secs(1));
+        read(&rig, &routed.name).await.target.unwrap().state() == CommandState::Unknown
+    })
+    .await;
+    // Both see it come, and both would tell it.
+    let mut newer = Peer::new(&rig, "newer").await;
+    rig.commit(&moved(2, "newer", 2)).await;
+    newer.answer(Outcome::Delivered).await;
+    assert!(newer.is_left_alone().await, "told by one of them");
+    assert!(gateway.is_left_alone().await);
+    drop(other);
+}
