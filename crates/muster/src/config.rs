@@ -179,6 +179,9 @@ pub(crate) struct Layer {
     /// [default: 30d]
     #[arg(long, value_name = "TIME", env = "MUSTER_FORGET_AFTER")]
     pub(crate) forget_after: Option<String>,
+    /// How long settled commands are kept, as 30d, an hour at least [default: 7d]
+    #[arg(long, value_name = "TIME", env = "MUSTER_KEEP_COMMANDS")]
+    pub(crate) keep_commands: Option<String>,
     /// Connections a second that a gateway with more than its share gives away, so that new ones
     /// fill; 0 for none [default: 25]
     #[arg(long, value_name = "NUMBER", env = "MUSTER_SHED_PER_SECOND")]
@@ -297,6 +300,7 @@ impl Layer {
             fleet: self.fleet.or(below.fleet),
             gateway_id: self.gateway_id.or(below.gateway_id),
             forget_after: self.forget_after.or(below.forget_after),
+            keep_commands: self.keep_commands.or(below.keep_commands),
             shed_per_second: self.shed_per_second.or(below.shed_per_second),
             custom_capability: match self.custom_capability.is_empty() {
                 true => below.custom_capability,

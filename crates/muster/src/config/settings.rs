@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) gateway_id: Option<String>,
     /// How long agents may be away; `None` is for ever.
     pub(crate) forget_after: Option<Duration>,
+    /// How long settled commands are kept.
+    pub(crate) keep_commands: Duration,
     /// Connections a second that a gateway with more than its share gives away.
     pub(crate) shed_per_second: u32,
     /// Custom capabilities that agents are told.
@@ -81,6 +83,7 @@ impl Settings {
             gateway_id: layer.gateway_id.filter(|id| !id.is_empty()),
             shed_per_second: layer.shed_per_second.unwrap_or(25),
             forget_after: forget_after(layer.forget_after.as_deref().unwrap_or("30d"))?,
+            keep_commands: keep_commands(layer.keep_commands.as_deref().unwrap_or("7d"))?,
             custom_capabilities: custom_capabilities(layer.custom_capability)?,
             log: layer.log.unwrap_or(LogFormat::Text),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -245,6 +248,16 @@ fn url(flag: &str, value: Option<String>, schemes: &[&str]) -> anyhow::Result<Op
     }
     // The value is not repeated: it may hold a password.
     Err(Failure::usage(format!("--{flag} must be a URL that starts with {}", schemes.join(" or "))))
+}
+
+/// Less than an hour is a mistake: somebody wants to see what became of them.
+fn keep_commands(text: &str) -> anyhow::Result<Duration> {
+    let time = humantime::parse_duration(text).ok();
+    let time = time.filter(|time| *time >= Duration::from_secs(3600));
+    time.ok_or_else(|| {
+        let reason = "must be a time of an hour or more, as 12h or 30d";
+        Failure::usage(format!("--keep-commands {text:?} {reason}"))
+    })
 }
 
 /// Less than an hour is a mistake: agents are away that long whenever a machine is mended.

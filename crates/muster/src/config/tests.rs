@@ -128,6 +128,16 @@ fn agents_are_forgotten_after_an_hour_at_the_least() {
 }
 
 #[test]
+fn commands_are_kept_for_an_hour_at_the_least() {
+    let of = |text: &str| {
+        let layer = Layer { keep_commands: Some(text.to_owned()), ..Layer::default() };
+        Settings::check(layer).map(|settings| settings.keep_commands.as_secs())
+    };
+    assert_eq!(of("12h").unwrap(), 12 * 3600);
+    assert!(of("59m").unwrap_err().to_string().contains("--keep-commands"));
+}
+
+#[test]
 fn a_door_beyond_this_machine_needs_tls_and_asks_who_comes() {
     let tls = |door: &str| {
         ["cert", "key"].map(|part| format!("--{door}-tls-{part}=/{part}.pem")).to_vec()

@@ -42,8 +42,14 @@ pub(super) fn start(
         let (forget_after, door) = (settings.forget_after, doors.control.clone());
         let shed_per_second = settings.shed_per_second;
         let name = process.to_owned();
-        let mut config =
-            control::Config { name, forget_after, shed_per_second, door, ..Default::default() };
+        let mut config = control::Config {
+            name,
+            forget_after,
+            shed_per_second,
+            door,
+            keep_commands: Some(settings.keep_commands),
+            ..Default::default()
+        };
         settings.protocol.apply_to_control(&mut config.limits);
         let control = Arc::new(control::Control::new(
             config,

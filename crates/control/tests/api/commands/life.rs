@@ -136,3 +136,33 @@ async fn a_control_that_takes_over_keeps_the_other_one_from_sending() {
     assert!(gateway.is_left_alone().await);
     drop(other);
 }
+
+#[tokio::test]
+async fn what_is_settled_is_forgotten_after_its_time_and_what_is_open_is_not() {
+    let mut away = restartable(1, "prod");
+    away.owner = None;
+    let store = crate::rig::Watched::default();
+    crate::rig::put(&store, &away).await;
+    let hour = Duration::from_secs(3600);
+    let limits = Limits {
+        lease_interval: Duration::from_millis(5),
+        command_look_interval: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let config = control::Config { limits, keep_commands: Some(hour), ..Default::default() };
+    let ledger = crate::rig::Watched::default();
+    let rig = Rig::configured(Default::default(), Default::default(), store, ledger, config).await;
+    until("the view is ready", async || rig.control.ready()).await;
+    let mut request = queued(restart(&[1]));
+    let expire_time = prost_types::Timestamp { seconds: 1_700_086_400, nanos: 0 };
+    request.command.as_mut().unwrap().expire_time = Some(expire_time);
+    let open = give(&rig, request.clone()).await;
+    let settled = give(&rig, request).await;
+    client(&rig).cancel_command(CancelCommandRequest { name: settled.name.clone() }).await.unwrap();
+    rig.clock.pass(hour / 2);
+    tokio::time::timeout(PATIENCE / 25, std::future::pending::<()>()).await.unwrap_err();
+    assert_eq!(count(&rig).await, 2, "not before its time");
+    rig.clock.pass(hour / 2);
+    until("the settled one is forgotten", async || count(&rig).await == 1).await;
+    assert_eq!(read(&rig, &open.name).await.target.unwrap().state(), CommandState::Queued);
+}
