@@ -225,6 +225,11 @@ fn committed(
         let fresh = shared.clone();
         shared.spawn(async move { inbox::supersede(&fresh, &before, &uid, epoch).await });
     }
+    if name.epoch == 0
+        && let Some(ended) = connection.forget_renamed(&uid, shared.new_session_id())
+    {
+        shared.ended(ended);
+    }
     if !accepted.refused {
         let now = shared.clock.now();
         shared.presence.note(uid, epoch, message.sequence_num, now);

@@ -124,6 +124,9 @@ fn queue(
         connection.with(&uid, |session| session.asked_by_operator(shared.uptime_ms()));
         shared.doubts.one_is_asked();
     }
+    if let Some(to) = reply::new_uid(message) {
+        connection.with(&uid, |session| session.rename(to));
+    }
     let (frame, stub) = Frame::addressed(&uid, message.clone(), Kind::Unique).with_ticket();
     match connection.send(frame, shared.limits.outbox_bytes_max) {
         Ok(()) => {

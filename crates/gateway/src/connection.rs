@@ -199,6 +199,13 @@ impl Connection {
         .flatten()
     }
 
+    /// An agent speaks under a uid that it was given: lets go of the one that it had.
+    pub(crate) fn forget_renamed(&self, to: &InstanceUid, fresh: SessionId) -> Option<Ended> {
+        let renamed = |session: &&Session| session.is_renamed_to(to);
+        let before = self.agents().sessions.iter().find(renamed).map(|session| session.uid)?;
+        self.forget(&before, fresh)
+    }
+
     /// Lets go of an agent that another session holds since `epoch`. Says whether any other agent
     /// is left here.
     pub(crate) fn supersede(&self, uid: &InstanceUid, epoch: u64, fresh: SessionId) -> bool {

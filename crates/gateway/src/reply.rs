@@ -133,6 +133,12 @@ pub(crate) fn wants_full_state(message: &[u8]) -> bool {
     ServerToAgent::decode(message).is_ok_and(|message| message.flags & flag != 0)
 }
 
+/// The uid that a message gives to its agent.
+pub(crate) fn new_uid(message: &[u8]) -> Option<InstanceUid> {
+    let given = ServerToAgent::decode(message).ok()?.agent_identification?;
+    InstanceUid::try_from(&given.new_instance_uid[..]).ok()
+}
+
 /// Whether a message to an agent is an offer and nothing else.
 pub(crate) fn is_offer(message: &[u8]) -> bool {
     matches!(kind(message, InstanceUid::from_bytes([0; 16])), Kind::Offering(_))

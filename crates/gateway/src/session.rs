@@ -28,6 +28,8 @@ pub(crate) struct Session {
     capabilities: u64,
     /// The newest decision whose offer was sent, or is about to be.
     offered: u64,
+    /// The uid that it was given in place of its own, if it was.
+    renamed: Option<Box<InstanceUid>>,
     /// What it may still say.
     messages: Bucket,
     /// A report is on its way, or its turn is being waited for.
@@ -94,6 +96,7 @@ impl Session {
             answered: None,
             capabilities: 0,
             offered: 0,
+            renamed: None,
             messages: Bucket::default(),
             busy: false,
             waiting: VecDeque::new(),
@@ -183,6 +186,16 @@ impl Session {
         }
         self.standing = Standing::Dirty { asked: asked + 1, at: now };
         true
+    }
+
+    /// Its agent is told to go by another uid.
+    pub(crate) fn rename(&mut self, to: InstanceUid) {
+        self.renamed = Some(Box::new(to));
+    }
+
+    /// Whether its agent goes by this uid from now on.
+    pub(crate) fn is_renamed_to(&self, uid: &InstanceUid) -> bool {
+        self.renamed.as_deref() == Some(uid)
     }
 
     /// Queues a message for the workers. True if nobody is working the queue yet.

@@ -204,3 +204,22 @@ async fn a_full_report_that_an_operator_asked_for_is_marked_as_such() {
     assert_eq!(asked.answered_sequence_num, None);
     tokio::time::timeout(Duration::from_secs(5), agent.hear()).await.unwrap();
 }
+
+/// Two sessions on one socket would both be taken for agents.
+#[tokio::test]
+async fn an_agent_that_goes_by_another_uid_is_held_under_that_alone() {
+    let field = Field::start().await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    let identification = AgentIdentification { new_instance_uid: uid(9) };
+    let message =
+        ServerToAgent { agent_identification: Some(identification), ..Default::default() };
+    let ask = Command { proof_ms: 0, ..command(1, &message, vec![target(1, 1)]) };
+    assert_eq!(tell(&field, ask).await, [Outcome::Sent]);
+    assert!(agent.hear().await.agent_identification.is_some());
+    assert!(matches!(agent.event().await, Some(Event::Ping(_))));
+    agent.say(&report(9, 0)).await;
+    until("the old one ended", || field.seen.closes().len() == 1).await;
+    assert_eq!(field.seen.closes()[0].instance_uid, uid(1));
+    let outcomes = tell(&field, command(2, &restart(), vec![target(1, 1), target(9, 1)])).await;
+    assert_eq!(outcomes, [Outcome::NotOwner, Outcome::Sent]);
+}
