@@ -328,3 +328,17 @@ fn so_many_in_a_second_and_no_more() {
     allowance.refill(&order, Timestamp(60_000));
     assert_eq!(took(&mut allowance), 2, "what was not used is not saved up");
 }
+
+/// It polls under its new uid, so that no other poll proves that the old one was told.
+#[test]
+fn an_agent_that_goes_by_its_new_uid_was_told_to() {
+    let order =
+        an_order(Action::Reidentify { uid: InstanceUid::from_bytes([9; 16]) }, true, 30_000);
+    let polls = Sight { way: Way::Record, ..Sight::default() };
+    let mut world = routed(&order, &polls);
+    let replied = Sight { progress: Some(Progress::Replied), ..polls };
+    world.seen(&replied, 1);
+    assert_eq!(world.target.state, State::Routed);
+    world.seen(&Sight { renamed: true, ..replied }, 1);
+    assert_eq!(world.target.state, State::Confirmed);
+}

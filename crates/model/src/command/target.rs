@@ -240,7 +240,10 @@ impl Target {
 
     fn look_at_record(&mut self, order: &Order, sight: &Sight, hand: Hand<'_>, now: Timestamp) {
         let ended = Timestamp(order.expires.0.saturating_add(order.confirm_ms + RECORD_MS));
+        // No other poll comes of an agent that goes by another uid.
+        let renamed = sight.renamed && matches!(order.action, Action::Reidentify { .. });
         match sight.progress {
+            Some(Progress::Replied) if renamed => self.become_(State::Confirmed, now),
             Some(Progress::Delivered) => self.become_(State::Delivered, now),
             Some(Progress::Restarted | Progress::Reported) => self.prove(order, sight, now),
             Some(Progress::Expired) => {
