@@ -36,6 +36,7 @@ fn golden_messages_are_understood_for_ever() {
     configs(&mut files);
     assignments(&mut files);
     fleet(&mut files);
+    commands(&mut files);
     handed_out(&mut files);
     files.finish();
 }
@@ -156,6 +157,77 @@ fn assignments(files: &mut Golden) {
         waiting_agents: 7,
     });
     hold(files, ("resume-offers-response", 1), |_| ResumeOffersResponse { waiting_agents: 7 });
+}
+
+fn commands(files: &mut Golden) {
+    let name = || format!("commands/{UID}");
+    hold(files, ("create-command-request", 1), |_| CreateCommandRequest {
+        command: Some(given()),
+        agents: vec![format!("agents/{UID}")],
+        selector: "env=prod".to_owned(),
+        request_id: "upgrade-42".to_owned(),
+        validate_only: true,
+    });
+    hold(files, ("create-command-response", 1), |_| CreateCommandResponse {
+        command: Some(given()),
+        matched_agents: 9,
+        told: Some(impact()),
+        disconnected_agents: 2,
+        polling_agents: 3,
+        unable: Some(impact()),
+    });
+    hold(files, ("list-commands-request", 1), |_| ListCommandsRequest {
+        page_size: 50,
+        page_token: "0011223344556677.x".to_owned(),
+        agent: format!("agents/{UID}"),
+        state: CommandState::Unknown.into(),
+        open: true,
+    });
+    hold(files, ("list-command-targets-request", 1), |_| ListCommandTargetsRequest {
+        parent: name(),
+        page_size: 50,
+        page_token: "0011223344556677.x".to_owned(),
+        state: CommandState::Refused.into(),
+    });
+    hold(files, ("watch-command-response", 1), |_| WatchCommandResponse {
+        command: Some(given()),
+        changed: vec![command_target()],
+    });
+}
+
+fn given() -> Command {
+    Command {
+        name: format!("commands/{UID}"),
+        action: Some(command::Action::Reidentify(command::Reidentify {
+            instance_uid: UID.to_owned(),
+        })),
+        selector: "env=prod".to_owned(),
+        create_time: Some(time(1)),
+        expire_time: Some(time(2)),
+        queue: true,
+        max_per_second: 50,
+        confirm_window: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+        actor: "alice".to_owned(),
+        driver: "muster-1".to_owned(),
+        settled: true,
+        counts: vec![command::Count { state: CommandState::Unknown.into(), targets: 1 }],
+        target: Some(command_target()),
+    }
+}
+
+fn command_target() -> CommandTarget {
+    CommandTarget {
+        agent: format!("agents/{UID}"),
+        state: CommandState::Unknown.into(),
+        gateway_id: "gateway-1".to_owned(),
+        epoch: 3,
+        attempts: 1,
+        reason: "gateway gateway-1 did not answer (epoch 3, attempt 1)".to_owned(),
+        route_time: Some(time(1)),
+        update_time: Some(time(2)),
+        settled: true,
+        reply: None,
+    }
 }
 
 fn fleet(files: &mut Golden) {

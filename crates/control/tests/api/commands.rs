@@ -182,6 +182,43 @@ async fn one_request_to_a_gateway_for_all_its_agents() {
 }
 
 #[tokio::test]
+async fn a_command_for_many_is_in_parts_and_reaches_each_once() {
+    const MANY: u16 = 600;
+    let numbered = |number: u16| {
+        let mut record = restartable(1, "prod");
+        let mut bytes = [7; 16];
+        bytes[14..].copy_from_slice(&number.to_be_bytes());
+        record.instance_uid = opamp::InstanceUid::from_bytes(bytes);
+        record
+    };
+    let records: Vec<AgentRecord> = (0..MANY).map(numbered).collect();
+    let (rig, mut gateway) = rig(&records).await;
+    let mut request = restart_selected("*");
+    request.command.as_mut().unwrap().max_per_second = 10_000;
+    request.request_id = "many".to_owned();
+    let given = give(&rig, request.clone()).await;
+    let mut told = std::collections::BTreeSet::new();
+    while told.len() < usize::from(MANY) {
+        let asked = gateway.answer(Outcome::Delivered).await;
+        assert!(asked.targets.len() <= 256);
+        for target in asked.targets {
+            assert!(told.insert(target.instance_uid), "told twice");
+        }
+    }
+    until("all are delivered", async || {
+        let counts = read(&rig, &given.name).await.counts;
+        counts.len() == 1 && counts[0].targets == i64::from(MANY)
+    })
+    .await;
+    let parent = given.name.clone();
+    let request_page = ListCommandTargetsRequest { parent, page_size: 1000, ..Default::default() };
+    let page = client(&rig).list_command_targets(request_page).await.unwrap().into_inner();
+    assert_eq!(page.targets.len(), usize::from(MANY));
+    assert_eq!(give(&rig, request).await.name, given.name, "the same one");
+    assert!(gateway.is_left_alone().await);
+}
+
+#[tokio::test]
 async fn a_command_costs_two_messages_however_many_gateways_there_are() {
     for gateways in [1_u8, 4] {
         let at = |byte: u8| {
