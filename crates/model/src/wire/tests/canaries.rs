@@ -89,6 +89,8 @@ struct Filler {
     choice: usize,
     word: String,
     words: Vec<(String, String)>,
+    /// Texts are URLs with the word as a password, and bytes nothing of interest.
+    urls: bool,
 }
 
 impl Filler {
@@ -114,7 +116,12 @@ impl Filler {
                 }
             } else if matches!(field.kind.as_str(), "string" | "bytes") {
                 let word = format!("{}n{}n", self.word, self.words.len());
-                write_bytes(&mut bytes, field.number, word.as_bytes());
+                let text = match (self.urls, &*field.kind) {
+                    (false, _) => word.clone(),
+                    (true, "string") => format!("https://u:{word}@host/p?q={word}"),
+                    (true, _) => "bytes".to_owned(),
+                };
+                write_bytes(&mut bytes, field.number, text.as_bytes());
                 self.words.push((path.join("."), word));
             }
             path.pop();
@@ -123,9 +130,9 @@ impl Filler {
     }
 }
 
-fn filled(name: &str, choice: usize, word: &str) -> (Vec<u8>, Vec<(String, String)>) {
+fn filled(name: &str, choice: usize, word: &str, urls: bool) -> (Vec<u8>, Vec<(String, String)>) {
     let (messages, word) = (proto::messages(), word.to_owned());
-    let mut filler = Filler { messages, choice, word, words: Vec::new() };
+    let mut filler = Filler { messages, choice, word, words: Vec::new(), urls };
     let bytes = filler.message(name, &mut Vec::new(), &mut Vec::new());
     (bytes, filler.words)
 }
@@ -162,7 +169,7 @@ fn what_may_be_seen_is_a_list() {
     let mut found = BTreeSet::new();
     for name in ["AgentToServer", "ServerToAgent"] {
         for choice in 0..CHOICES * CHOICES {
-            let (bytes, words) = filled(name, choice, "canary");
+            let (bytes, words) = filled(name, choice, "canary", false);
             assert!(words.len() > 20, "{words:?}");
             let text = shown(name, &bytes, false).unwrap();
             let visible = words.iter().filter(|(_, word)| text.contains(word));
@@ -171,6 +178,20 @@ fn what_may_be_seen_is_a_list() {
     }
     let list: BTreeSet<String> = SEEN.iter().map(ToString::to_string).collect();
     assert_eq!(found, list);
+}
+
+#[test]
+fn passwords_of_urls_are_seen_nowhere() {
+    for name in ["AgentToServer", "ServerToAgent"] {
+        for choice in 0..CHOICES * CHOICES {
+            let (bytes, words) = filled(name, choice, "canary", true);
+            let text = shown(name, &bytes, false).unwrap();
+            assert!(text.contains("https://[redacted]@host/p?[redacted]"), "{text}");
+            for (path, word) in &words {
+                assert!(!text.contains(word), "{path}");
+            }
+        }
+    }
 }
 
 proptest! {
@@ -183,7 +204,7 @@ proptest! {
         agent: bool,
     ) {
         let name = if agent { "AgentToServer" } else { "ServerToAgent" };
-        let (bytes, words) = filled(name, choice, &word);
+        let (bytes, words) = filled(name, choice, &word, false);
         let text = shown(name, &bytes[..at.index(bytes.len() + 1)], true).unwrap_or_default();
         for (path, word) in words.iter().filter(|(path, _)| !SEEN.contains(&&*alike(path))) {
             prop_assert!(!text.contains(word), "{path}");
