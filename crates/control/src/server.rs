@@ -198,6 +198,7 @@ impl Control {
             limits: self.limits,
             name: self.name.clone(),
             view: self.view.clone(),
+            ledger: self.ledger.clone(),
             processes: self.processes.clone(),
             bus: self.bus.clone(),
             clock: self.ledger.clock.clone(),

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
+use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::v1::TraceAgentResponse;
 use crate::view::View;
@@ -42,6 +43,7 @@ pub(crate) struct Traces {
     /// Of this control.
     pub(crate) name: String,
     pub(crate) view: Arc<View>,
+    pub(crate) ledger: Ledger,
     pub(crate) processes: Arc<Processes>,
     pub(crate) bus: Client,
     pub(crate) clock: Arc<dyn Clock>,
@@ -105,8 +107,8 @@ impl Traces {
         };
         let (queue, updates) = mpsc::channel(self.limits.trace_queue_max + 1);
         let last = queue.clone().try_reserve_owned().expect("a new queue has room");
-        let teller =
-            Teller { limits: self.limits, view: self.view.clone(), uid: wanted.uid, queue };
+        let (limits, view, ledger) = (self.limits, self.view.clone(), self.ledger.clone());
+        let teller = Teller { limits, view, ledger, uid: wanted.uid, queue };
         let follower = Follower { teller, gateways, follow: wanted.follow, last: wanted.last };
         self.tasks.spawn(run(follower, start, refused, self.stop.clone(), last, slot));
         Ok(updates)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bus::v1::tap_reply::entry::Content as Heard;
 use bus::v1::tap_reply::{Entry, Fact, Hidden, Undecodable};
 use bus::v1::{TapDirection, Transport};
-use model::Timestamp;
+use model::{RevisionRef, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::ServerToAgent;
 use tokio::sync::mpsc::Sender;
@@ -14,6 +14,8 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 use super::Update;
 use super::follow::Ended;
 use crate::api::{convert, names};
+use crate::error::within;
+use crate::ledger::Ledger;
 use crate::v1::trace_agent_response::Content;
 use crate::v1::{
     TraceAgentResponse, TraceDirection, TraceFact, TraceHiddenField, TraceNotice, TraceUndecodable,
@@ -27,6 +29,7 @@ use crate::{Error, Limits};
 pub(super) struct Teller {
     pub(super) limits: Limits,
     pub(super) view: Arc<View>,
+    pub(super) ledger: Ledger,
     pub(super) uid: InstanceUid,
     pub(super) queue: Sender<Update>,
 }
@@ -39,7 +42,11 @@ impl Teller {
 
     /// Tells one entry.
     pub(super) async fn entry(&self, gateway: &str, entry: Entry) -> Result<(), Ended> {
-        self.send(self.response(gateway, entry)).await
+        let config_revision = match &entry.content {
+            Some(Heard::ServerToAgent(message)) => self.revision(message).await,
+            _ => String::new(),
+        };
+        self.send(response(gateway, entry, config_revision)).await
     }
 
     /// Says something about the trace.
@@ -66,47 +73,51 @@ impl Teller {
         })
     }
 
-    fn response(&self, gateway: &str, entry: Entry) -> TraceAgentResponse {
-        let direction = match entry.direction() {
-            TapDirection::Unspecified => TraceDirection::Unspecified,
-            TapDirection::In => TraceDirection::In,
-            TapDirection::Out => TraceDirection::Out,
-        };
-        let transport = match entry.transport() {
-            Transport::Unspecified => "",
-            Transport::WebSocket => "websocket",
-            Transport::Http => "http",
-        };
-        let hidden_fields = entry.hidden.into_iter().map(hidden).collect();
-        let config_revision = match &entry.content {
-            Some(Heard::ServerToAgent(message)) => self.revision(message),
-            _ => String::new(),
-        };
-        TraceAgentResponse {
-            time: Some(convert::time(Timestamp(entry.at_unix_ms))),
-            gateway_id: gateway.to_owned(),
-            position: entry.position,
-            direction: direction.into(),
-            transport: transport.to_owned(),
-            size_bytes: entry.size_bytes,
-            truncated: entry.truncated,
-            content: entry.content.map(content),
-            hidden_fields,
-            http_status: number(entry.http_status),
-            retry_after_seconds: number(entry.retry_after_seconds),
-            config_revision,
-        }
-    }
-
-    /// The revision that a message offers, if it is the one on offer now.
-    fn revision(&self, message: &ServerToAgent) -> String {
+    /// The revision that a message offers, if it is on offer now. An offer may be here before the
+    /// news of it.
+    async fn revision(&self, message: &ServerToAgent) -> String {
         let Some(config) = &message.remote_config else { return String::new() };
+        let is_it = |offered: &RevisionRef| offered.hash.0[..] == config.config_hash[..];
         let shown = self.view.agent(&self.uid);
         let offered = shown.and_then(|shown| shown.entry.summary.config.offered.clone());
-        match offered.filter(|offered| offered.hash.0[..] == config.config_hash[..]) {
-            Some(offered) => names::revision(&offered.config, offered.revision),
-            None => String::new(),
-        }
+        let offered = match offered.filter(is_it) {
+            Some(offered) => Some(offered),
+            None => {
+                let asked = self.ledger.assignments();
+                let known = within(self.limits.store_timeout, "the ledger", asked).await.ok();
+                let all = known.into_iter().flat_map(|(assignments, _)| assignments.list);
+                all.map(|assignment| assignment.config).find(is_it)
+            }
+        };
+        offered.map_or_else(String::new, |found| names::revision(&found.config, found.revision))
+    }
+}
+
+fn response(gateway: &str, entry: Entry, config_revision: String) -> TraceAgentResponse {
+    let direction = match entry.direction() {
+        TapDirection::Unspecified => TraceDirection::Unspecified,
+        TapDirection::In => TraceDirection::In,
+        TapDirection::Out => TraceDirection::Out,
+    };
+    let transport = match entry.transport() {
+        Transport::Unspecified => "",
+        Transport::WebSocket => "websocket",
+        Transport::Http => "http",
+    };
+    let hidden_fields = entry.hidden.into_iter().map(hidden).collect();
+    TraceAgentResponse {
+        time: Some(convert::time(Timestamp(entry.at_unix_ms))),
+        gateway_id: gateway.to_owned(),
+        position: entry.position,
+        direction: direction.into(),
+        transport: transport.to_owned(),
+        size_bytes: entry.size_bytes,
+        truncated: entry.truncated,
+        content: entry.content.map(content),
+        hidden_fields,
+        http_status: number(entry.http_status),
+        retry_after_seconds: number(entry.retry_after_seconds),
+        config_revision,
     }
 }
 

@@ -13,4 +13,5 @@ mod locked;
 mod process;
 mod settings;
 mod status;
+mod trace;
 mod words;
