@@ -8,13 +8,15 @@ use std::time::Duration;
 use agent::{Agent, Settings};
 use opamp::InstanceUid;
 use opamp::v1::any_value::Value;
-use opamp::v1::{AgentDescription, AgentToServer, AnyValue, KeyValue, ServerToAgent};
+use opamp::v1::{
+    AgentDescription, AgentToServer, AnyValue, KeyValue, ServerToAgent, ServerToAgentFlags,
+};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Dialed};
 use crate::dice::Dice;
-use crate::history::{Act, What};
+use crate::history::{Act, What, Word};
 use crate::limits::{BEGIN_MS, RECONNECT_MS};
 use crate::wire::Wire;
 use crate::world::World;
@@ -68,6 +70,7 @@ impl SimAgent {
             dice.between(crate::limits::HEARTBEAT_MS.0, crate::limits::HEARTBEAT_MS.1);
         settings.full_on_reconnect = dice.chance(100);
         settings.keeps_entries = false;
+        settings.custom_capabilities = vec![agent::core::ECHO.to_owned()];
         let mut core = Agent::new(settings);
         core.set_health(true, MOODS[0], "");
         let mind = Mind { core, mood: MOODS[0], next_mood: Instant::now() };
@@ -145,6 +148,7 @@ impl SimAgent {
 
     /// Takes a message of the server; how long to stay away, if it says so.
     fn hear(&self, message: &ServerToAgent) -> Option<Duration> {
+        self.note_command(message);
         let (before, after, pause) = {
             let mut mind = self.mind();
             let taken = |core: &Agent| core.ledger.offers - core.ledger.repeated_offers;
@@ -163,6 +167,27 @@ impl SimAgent {
             }
         }
         pause.map(Duration::from_millis)
+    }
+
+    /// What an agent that takes commands makes of this is not its own to say.
+    fn note_command(&self, message: &ServerToAgent) {
+        let number = |data: &[u8]| data.try_into().map(u64::from_be_bytes).ok();
+        let said = message.custom_message.as_ref().and_then(|said| number(&said.data));
+        let full = ServerToAgentFlags::ReportFullState as u64;
+        let what = match said {
+            _ if message.command.is_some() => Word::Restart,
+            Some(said) => Word::Number(said),
+            None if message.flags & full != 0 => Word::Refresh,
+            None => return,
+        };
+        if let Ok(uid) = InstanceUid::try_from(&message.instance_uid[..]) {
+            self.act(What::Told { uid, what });
+        }
+    }
+
+    /// Whether it was told to restart, and so ends its connection.
+    fn restarts(&self) -> bool {
+        self.mind().core.takes_restart()
     }
 
     /// Changes its mood if it is time to.

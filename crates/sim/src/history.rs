@@ -29,6 +29,8 @@ pub(crate) struct History {
     pub(crate) acts: Vec<Act>,
     /// What operators asked for.
     pub(crate) orders: Vec<Order>,
+    /// Commands that they gave, whatever was said to that.
+    pub(crate) tells: Vec<Tell>,
     pub(crate) session_reports: u64,
     pub(crate) presence_messages: u64,
     pub(crate) records_written: u64,
@@ -83,8 +85,20 @@ pub(crate) enum What {
     Offered { hash: Vec<u8>, whole: bool },
     /// It took the config.
     Applied { hash: Vec<u8> },
+    /// It was told a command, as the agent of this uid.
+    Told { uid: InstanceUid, what: Word },
     /// Its connection was ended by the other side, and by nothing that was done to either.
     Dropped { gateway: String, reason: String },
+}
+
+/// What a command looks like to an agent. Only one's own words say which command they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Word {
+    Restart,
+    /// It is to report its full state; the server asks for that for reasons of its own, too.
+    Refresh,
+    /// A custom message with the number of the command in it.
+    Number(u64),
 }
 
 /// An operator's order and what became of it.
@@ -112,6 +126,24 @@ pub(crate) enum Wish {
     Resume,
     /// An agent has this label.
     Label { agent: String, value: String },
+    /// Agents are told something once.
+    Tell(Tell),
+    /// The command of this number is taken back where it was not sent.
+    Recall { number: u64 },
+}
+
+/// A command as an operator gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tell {
+    /// No two commands of a run have the same.
+    pub(crate) number: u64,
+    pub(crate) what: Word,
+    pub(crate) agents: Vec<InstanceUid>,
+    /// When it expires, milliseconds since the Unix epoch.
+    pub(crate) expires: u64,
+    pub(crate) queue: bool,
+    /// How long its effect is waited for, in milliseconds.
+    pub(crate) confirm_ms: u64,
 }
 
 impl History {
@@ -136,7 +168,7 @@ impl History {
         self.records_written += 1;
         let record = tables::agents::decode(&write.key, &write.value).ok().map(|read| read.value);
         let delivered = record.as_ref().and_then(|record| record.delivered.as_ref());
-        let pushed = delivered.filter(|delivered| delivered.n == 0);
+        let pushed = delivered.filter(|delivered| delivered.n == 0 && delivered.epoch > 0);
         let pushed = pushed.map(|delivered| self.was_flushed(&uid, &delivered.hash));
         let said = record.as_ref().map_or_else(|| "deleted".to_owned(), in_words);
         self.commits.push(Commit { at, by: by.to_owned(), uid, record, pushed });

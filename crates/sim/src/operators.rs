@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use control::v1::agents_server::Agents;
 use control::v1::assignments_server::Assignments;
+use control::v1::commands_server::Commands;
 use control::v1::configs_server::Configs;
 use control::v1::{
-    Agent, ApplyConfigRequest, Assignment, DeleteAssignmentRequest, HoldOffersRequest,
-    LabelAgentsRequest, ListAgentsRequest, ResumeOffersRequest, SetAssignmentRequest,
+    Agent, ApplyConfigRequest, Assignment, CancelCommandRequest, DeleteAssignmentRequest,
+    HoldOffersRequest, LabelAgentsRequest, ListAgentsRequest, ResumeOffersRequest,
+    SetAssignmentRequest,
 };
 use opamp::v1::AgentConfigFile;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +24,10 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::history::{Order, Wish};
 use crate::world::World;
+
+mod commands;
+
+pub(crate) use commands::{Commander, id as command_id};
 
 /// A call of a control's services.
 pub(crate) enum Call {
@@ -38,7 +44,7 @@ const CONFIGS: [&str; 2] = ["blue", "green"];
 /// Answers calls for one control. Each is a task, as with gRPC.
 pub(crate) async fn answer<A>(api: A, mut calls: mpsc::Receiver<Call>, world: Arc<World>)
 where
-    A: Agents + Assignments + Configs + Clone + Send + Sync + 'static,
+    A: Agents + Assignments + Commands + Configs + Clone + Send + Sync + 'static,
 {
     while let Some(call) = calls.recv().await {
         let api = api.clone();
@@ -59,7 +65,10 @@ where
     }
 }
 
-async fn obey<A: Agents + Assignments + Configs>(api: &A, wish: Wish) -> Result<(), Status> {
+async fn obey<A>(api: &A, wish: Wish) -> Result<(), Status>
+where
+    A: Agents + Assignments + Commands + Configs,
+{
     match wish {
         Wish::Config { name, text } => {
             let file = AgentConfigFile { body: text.into(), ..Default::default() };
@@ -95,6 +104,13 @@ async fn obey<A: Agents + Assignments + Configs>(api: &A, wish: Wish) -> Result<
             let request = LabelAgentsRequest { name, set, ..Default::default() };
             api.label_agents(Request::new(request)).await.map(drop)
         }
+        Wish::Tell(tell) => {
+            api.create_command(Request::new(commands::request(&tell))).await.map(drop)
+        }
+        Wish::Recall { number } => {
+            let request = CancelCommandRequest { name: commands::name(number) };
+            api.cancel_command(Request::new(request)).await.map(drop)
+        }
     }
 }
 
@@ -107,6 +123,12 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    /// Another one in the same world.
+    pub(crate) fn namesake(&self, name: &str) -> Self {
+        let (world, cluster, calm) = (self.world.clone(), self.cluster.clone(), self.calm.clone());
+        Self { dice: world.dice(name), world, cluster, calm }
+    }
+
     /// Gives orders until there is calm, and then sees to it that offers are not held.
     pub(crate) async fn work(self) {
         let mut edition = 0;

@@ -12,7 +12,7 @@ use crate::chaos::Chaos;
 use crate::cluster::{Cluster, Part};
 use crate::invariants::{self, Evidence, Violation};
 use crate::limits::{HEAL_LOOK, HEAL_MAX, LATE_MS, QUIET, SETTLE};
-use crate::operators::Operator;
+use crate::operators::{Commander, Operator};
 use crate::variants::Variant;
 use crate::weather::Weather;
 use crate::world::World;
@@ -70,7 +70,9 @@ async fn play(world: &Arc<World>, profile: Profile, variant: Variant) -> Vec<Vio
         dice: world.dice("operator"),
         calm: calm.clone(),
     };
-    let operating = tokio_util::task::AbortOnDropHandle::new(world.tasks.spawn(operator.work()));
+    let commander = Commander { operator: operator.namesake("commander") };
+    let both = async { tokio::join!(biased; operator.work(), commander.work()) };
+    let operating = tokio_util::task::AbortOnDropHandle::new(world.tasks.spawn(both));
     sleep(Duration::from_secs(5)).await;
     let dice = world.dice("chaos");
     Chaos { world: world.clone(), cluster: cluster.clone(), dice, profile }.reign().await;
@@ -104,7 +106,7 @@ fn populate(world: &Arc<World>, cluster: &Arc<Cluster>) {
 async fn heal(
     world: &Arc<World>,
     cluster: &Arc<Cluster>,
-    operating: tokio_util::task::AbortOnDropHandle<()>,
+    operating: tokio_util::task::AbortOnDropHandle<((), ())>,
 ) -> Vec<Violation> {
     let calm = Instant::now();
     let limit = calm + HEAL_MAX;

@@ -77,6 +77,9 @@ impl SimAgent {
             }
         };
         drop(stream);
+        if self.restarts() {
+            return End::Again(Duration::ZERO);
+        }
         match end {
             Some(pause) if !pause.is_zero() => End::Again(pause),
             _ => {

@@ -84,6 +84,9 @@ impl SimAgent {
                     if let Some(pause) = self.hear(&message) {
                         return Ok(Some(pause));
                     }
+                    if self.restarts() {
+                        return Ok(Some(Duration::ZERO));
+                    }
                 }
                 Event::Ping(payload) => {
                     let mut frame = Vec::new();

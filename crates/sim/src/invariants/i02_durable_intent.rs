@@ -1,5 +1,5 @@
-//! I2, for what there is of it: an order that was accepted is in the ledger, and in the end every
-//! agent that it is about runs what it says. Commands do not exist yet.
+//! I2, for what is to last: an order that was accepted is in the ledger, and in the end every agent
+//! that it is about runs what it says.
 
 use std::collections::BTreeMap;
 

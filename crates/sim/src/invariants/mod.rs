@@ -1,11 +1,13 @@
-//! The invariants of the architecture, one file each, as far as a simulation can decide them. I3
-//! waits for commands, which do not exist yet; I7's bounds in bytes are for tests with real memory.
+//! The invariants of the architecture, one file each, as far as a simulation can decide them. I7's
+//! bounds in bytes are for tests with real memory.
 //!
 //! Some are broken at some moment and stay so; others only have to hold once the world is right
 //! again and has had its time.
 
 mod i01_convergence;
+mod i02_commands;
 mod i02_durable_intent;
+mod i03_at_most_once;
 mod i04_fencing;
 mod i05_revisions;
 mod i06_delivered;
@@ -21,9 +23,11 @@ use std::time::Duration;
 
 use control::v1::Agent as Shown;
 use model::assign::Assignments;
-use model::{AgentRecord, Config};
+use model::command::CommandId;
+use model::{AgentRecord, Config, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::{EffectiveConfig, RemoteConfigStatus};
+use store::tables::commands::Part;
 use store::{Cursor, Key, Store as _, Table, tables};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -55,12 +59,16 @@ pub(crate) fn violation(invariant: &'static str, what: String) -> Violation {
 /// The world as it is now.
 #[derive(Debug)]
 pub(crate) struct Evidence {
+    /// When it was gathered.
+    pub(crate) now: Timestamp,
     pub(crate) agents: Vec<Seen>,
     pub(crate) records: BTreeMap<InstanceUid, AgentRecord>,
     /// What each control shows; `None` where one does not answer.
     pub(crate) views: Vec<Option<Vec<Shown>>>,
     pub(crate) assignments: Assignments,
     pub(crate) configs: BTreeMap<String, Config>,
+    /// Commands in the ledger: in a world this small each is one value.
+    pub(crate) commands: BTreeMap<CommandId, Part>,
     /// Operators' labels in the ledger.
     pub(crate) labels: BTreeMap<InstanceUid, BTreeMap<String, String>>,
 }
@@ -106,6 +114,7 @@ impl Evidence {
             });
         }
         Self {
+            now: Timestamp(crate::limits::BEGIN_MS + world.now_ms()),
             agents,
             records: all(&world.records, Table::Agents, |key, value| {
                 let record = tables::agents::decode(key, value).ok()?.value;
@@ -117,6 +126,11 @@ impl Evidence {
             configs: all(&world.ledger, Table::Configs, |key, value| {
                 let config = tables::configs::decode(key, value).ok()?.value;
                 Some((config.name.clone(), config))
+            })
+            .await,
+            commands: all(&world.ledger, Table::Commands, |key, value| {
+                let part = tables::commands::decode(key, value).ok()?.value;
+                Some((part.id, part))
             })
             .await,
             labels: all(&world.ledger, Table::Labels, |key, value| {
@@ -152,6 +166,9 @@ async fn all<K: Ord, T>(
 pub(crate) fn broken_already(evidence: &Evidence, history: &History) -> Vec<Violation> {
     [
         i02_durable_intent::lost(evidence, history),
+        i02_commands::lost(evidence, history),
+        i02_commands::untrue(evidence, history),
+        i03_at_most_once::decide(history),
         i04_fencing::decide(history),
         i05_revisions::decide(evidence, history),
         i06_delivered::decide(history),
@@ -164,7 +181,12 @@ pub(crate) fn broken_already(evidence: &Evidence, history: &History) -> Vec<Viol
 
 /// What is not right yet.
 pub(crate) fn unsettled(evidence: &Evidence, _: &History) -> Vec<Violation> {
-    [i01_convergence::decide(evidence), i02_durable_intent::unfinished(evidence)].concat()
+    [
+        i01_convergence::decide(evidence),
+        i02_durable_intent::unfinished(evidence),
+        i02_commands::open(evidence),
+    ]
+    .concat()
 }
 
 /// What happened while nothing happened.

@@ -56,7 +56,7 @@ impl Broken {
 }
 
 /// The message in place of the one in an envelope.
-fn wrap(payload: &Bytes, message: &impl Message) -> Option<Bytes> {
+pub(super) fn wrap(payload: &Bytes, message: &impl Message) -> Option<Bytes> {
     let mut envelope = Envelope::decode(payload.clone()).ok()?;
     envelope.body = Some(Body::Inline(message.encode_to_vec().into()));
     Some(envelope.encode_to_vec().into())

@@ -2,6 +2,7 @@
 //! cannot be told from a correct product is no variant: the product survives it.
 
 mod buses;
+mod commands;
 mod stores;
 
 use std::sync::Arc;
@@ -47,11 +48,19 @@ pub enum Variant {
     RepeatedIds,
     /// Clocks stand still.
     StoppedClocks,
+    /// Commands that come twice are not known again: gateways forget whom they told what.
+    ForgottenIds,
+    /// A driver takes a command for unsent that was not answered in time.
+    RetriedCommands,
+    /// Somebody says that a gateway which did not answer told its agents a command.
+    PretendedCommands,
+    /// The poll after one that was told a command is told it again.
+    RepeatedPolls,
 }
 
 impl Variant {
     /// Every broken one.
-    pub const BROKEN: [Variant; 14] = [
+    pub const BROKEN: [Variant; 18] = [
         Variant::NoFencing,
         Variant::AckBeforePersist,
         Variant::LostCommits,
@@ -66,6 +75,10 @@ impl Variant {
         Variant::HolesInTheLog,
         Variant::RepeatedIds,
         Variant::StoppedClocks,
+        Variant::ForgottenIds,
+        Variant::RetriedCommands,
+        Variant::PretendedCommands,
+        Variant::RepeatedPolls,
     ];
 
     /// Those that let a stale owner through.
@@ -113,6 +126,13 @@ impl Variant {
             Self::DeadAnswer | Self::PresenceAhead | Self::ForgedEpochs | Self::HolesInTheLog => {
                 let dice = world.dice(&format!("broken/{}/bus", process.name));
                 Arc::new(buses::Broken { how: self, inner, world: world.clone(), dice })
+            }
+            Self::ForgottenIds
+            | Self::RetriedCommands
+            | Self::PretendedCommands
+            | Self::RepeatedPolls => {
+                let dice = world.dice(&format!("broken/{}/commands", process.name));
+                Arc::new(commands::Broken { how: self, inner, dice, again: Default::default() })
             }
             _ => inner,
         }
