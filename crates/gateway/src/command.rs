@@ -27,6 +27,8 @@ use crate::ws::{Frame, Kind, NotTaken, Stub};
 struct Deadlines {
     sent: Instant,
     proof: Duration,
+    /// It came too late to be begun.
+    late: bool,
 }
 
 /// A message on its way, and the ping right behind it.
@@ -38,11 +40,10 @@ struct Queued {
 
 /// Tells every target, and says what became of each once that is known of all.
 pub(crate) async fn tell(shared: &Shared, ask: &Command) -> Commanded {
-    let Some(deadlines) = deadlines(shared, ask) else {
-        return Commanded { outcomes: vec![Outcome::Late.into(); ask.targets.len()] };
-    };
+    let deadlines = deadlines(shared, ask);
     // Queued one after the other, in the order of the targets, before anybody is waited for.
-    let begun: Vec<_> = ask.targets.iter().map(|target| begin(shared, ask, target)).collect();
+    let begin = |target| begin(shared, ask, target, deadlines);
+    let begun: Vec<_> = ask.targets.iter().map(begin).collect();
     let settled = begun.into_iter().map(async |begun| match begun {
         Err(outcome) => outcome,
         Ok(begun) => begun.settle(shared, deadlines).await,
@@ -55,12 +56,11 @@ pub(crate) async fn tell(shared: &Shared, ask: &Command) -> Commanded {
     Commanded { outcomes: outcomes.into_iter().map(Into::into).collect() }
 }
 
-/// `None` if it came too late.
-fn deadlines(shared: &Shared, ask: &Command) -> Option<Deadlines> {
+fn deadlines(shared: &Shared, ask: &Command) -> Deadlines {
     let left = Timestamp(ask.not_after_unix_ms).millis_since(shared.clock.now());
     let left = Duration::from_millis(left).min(shared.limits.command_send_max);
     let proof = Duration::from_millis(ask.proof_ms.into()).min(shared.limits.command_proof_max);
-    (!left.is_zero()).then(|| Deadlines { sent: Instant::now() + left, proof })
+    Deadlines { sent: Instant::now() + left, proof, late: left.is_zero() }
 }
 
 /// One target whose command was begun here, now or before.
@@ -74,12 +74,21 @@ enum Doing {
     Closing { connection: Arc<Connection>, uid: InstanceUid, epoch: u64 },
 }
 
-fn begin(shared: &Shared, ask: &Command, target: &Target) -> Result<Begun, Outcome> {
+fn begin(
+    shared: &Shared,
+    ask: &Command,
+    target: &Target,
+    deadlines: Deadlines,
+) -> Result<Begun, Outcome> {
     let uid = InstanceUid::try_from(&target.instance_uid[..]).map_err(|_| Outcome::NotOwner)?;
     let id = <[u8; 16]>::try_from(&ask.command_id[..]).map_err(|_| Outcome::NotOwner)?;
     let turn = shared.told.turn(id, uid);
+    // A late copy of what was told in time is not late.
     if turn.is_taken() {
         return Ok(Begun { turn, doing: None });
+    }
+    if deadlines.late {
+        return Err(turn.decide(Outcome::Late));
     }
     match start(shared, ask, target, uid) {
         Ok(doing) => Ok(Begun { turn, doing: Some(doing) }),

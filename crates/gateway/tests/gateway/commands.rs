@@ -105,6 +105,20 @@ async fn strangers_other_epochs_and_late_ones_are_told_nothing() {
 }
 
 #[tokio::test]
+async fn a_late_copy_of_what_was_told_is_answered_as_the_first_was() {
+    let field = Field::start().await;
+    let mut agent = Agent::claimed(field.address, 1).await;
+    let ask = || command(1, &restart(), vec![target(1, 1)]);
+    let (first, ()) = tokio::join!(tell(&field, ask()), async {
+        agent.hear().await;
+        answer_ping(&mut agent).await;
+    });
+    let late = tell(&field, Command { not_after_unix_ms: 1, ..ask() }).await;
+    assert_eq!((first, late), (vec![Outcome::Delivered], vec![Outcome::Delivered]));
+    assert_eq!(agent.say(&heartbeat(1, 1)).await.command, None, "nothing else came");
+}
+
+#[tokio::test]
 async fn commands_arrive_in_the_order_in_which_they_come_and_none_replaces_another() {
     let field = Field::start().await;
     let mut agent = Agent::claimed(field.address, 1).await;
