@@ -130,7 +130,8 @@ pub(super) fn give_back(record: &mut AgentRecord) {
 }
 
 /// Signs of a restart in a message, before its parts are taken: a later start time, or numbers that
-/// begin anew.
+/// begin anew where no start time is said. The first words of a life may arrive late, when that is
+/// known already; their start time tells.
 pub(super) fn restarted(
     record: &AgentRecord,
     message: &AgentToServer,
@@ -138,9 +139,12 @@ pub(super) fn restarted(
 ) -> bool {
     let start = |health: &opamp::v1::ComponentHealth| health.start_time_unix_nano;
     let known = record.reported.health.as_ref().map_or(0, start);
-    let later = known != 0 && message.health.as_ref().map_or(0, start) > known;
+    let said = message.health.as_ref().map_or(0, start);
+    if known != 0 && said != 0 {
+        return said > known;
+    }
     let number = message.sequence_num;
-    later || (number <= 1 && answered.is_some_and(|answered| number < answered))
+    number <= 1 && answered.is_some_and(|answered| number < answered)
 }
 
 /// Whether a full report is worth counting: it was asked for. Agents that always say everything

@@ -148,6 +148,12 @@ fn a_later_start_time_is_a_restart_and_an_equal_one_is_not() {
         agent.report(&says(number, start));
     }
     assert_eq!(agent.record.signs.restarts, 1);
+    agent.claim(2, &says(0, 200));
+    assert_eq!(agent.record.signs.restarts, 1, "the first words of a life that is known, late");
+    agent.report(&says(1, 200));
+    agent.report(&says(2, 200));
+    agent.claim(3, &says(0, 300));
+    assert_eq!(agent.record.signs.restarts, 2);
 }
 
 #[test]
