@@ -47,6 +47,11 @@ impl Readiness {
         self.draining.is_cancelled()
     }
 
+    /// Waits until the process begins to end.
+    pub(crate) async fn begins_to_end(&self) {
+        self.draining.cancelled().await;
+    }
+
     /// What stands between this process and its work.
     fn waits_for(&self) -> Vec<&'static str> {
         if self.draining.is_cancelled() {

@@ -27,8 +27,15 @@ impl Beacon {
         let mut ticks = interval(limits::STATUS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let speak = async {
+            let mut drains = false;
             loop {
-                ticks.tick().await;
+                tokio::select! {
+                    biased;
+                    // At once: a drain may be over before the next tick, and whoever evens out
+                    // gateways would take this one for an empty one to be filled.
+                    () = self.readiness.begins_to_end(), if !drains => drains = true,
+                    _ = ticks.tick() => {}
+                }
                 self.say(self.status()).await;
             }
         };
@@ -77,6 +84,10 @@ fn reason(role: &str, ready: bool, draining: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::super::seams::Seams;
     use super::*;
     use crate::ops::Probe;
@@ -105,8 +116,10 @@ mod tests {
             said.roles.iter().map(|role| (&role.name[..], role.ready, &role.reason[..])).collect();
         let waits = ("control", false, "still reads the fleet");
         assert_eq!((said.process_id.as_str(), roles), ("p", vec![("gateway", true, ""), waits]));
+        let begun = Instant::now();
         draining.cancel();
         let said = heard.next().await.unwrap().body;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "it waited for its next tick");
         assert!(said.draining && !said.ended && said.roles[0].reason == "draining");
         stop.cancel();
         assert!(heard.next().await.unwrap().body.ended);
