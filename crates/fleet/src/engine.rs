@@ -54,7 +54,7 @@ pub(crate) enum What {
     Command { id: CommandId, message: Vec<u8>, not_after: Timestamp, withdraw: bool },
     Assess,
     Labelled { labels: BTreeMap<String, String>, version: u64 },
-    Pushed { epoch: u64, hash: ConfigHash },
+    Pushed { epoch: u64, hash: ConfigHash, decision: u64 },
 }
 
 /// What became of a job.
@@ -532,7 +532,9 @@ impl What {
             }),
             Self::Assess => Input::Assess,
             Self::Labelled { labels, version } => Input::Labelled { labels, version: *version },
-            Self::Pushed { epoch, hash } => Input::Pushed { epoch: *epoch, hash: *hash },
+            Self::Pushed { epoch, hash, decision } => {
+                Input::Pushed { epoch: *epoch, hash: *hash, decision: *decision }
+            }
         }
     }
 }

@@ -110,7 +110,7 @@ impl Engine {
         Ok(pushed
             .map(|(to, _)| Job {
                 uid: to.uid,
-                what: What::Pushed { epoch: to.epoch, hash },
+                what: What::Pushed { epoch: to.epoch, hash, decision: to.decision },
                 deadline: None,
             })
             .collect())

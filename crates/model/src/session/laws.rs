@@ -106,7 +106,10 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
         }
         Said::Reap(epoch) => Input::Reap { gateway: GatewayId::new("gw"), epoch: *epoch },
         Said::Assess(..) => Input::Assess,
-        Said::Pushed(epoch, hash) => Input::Pushed { epoch: *epoch, hash: ConfigHash([*hash; 32]) },
+        Said::Pushed(epoch, hash) => {
+            let (hash, decision) = (ConfigHash([*hash; 32]), record.offered.decision);
+            Input::Pushed { epoch: *epoch, hash, decision }
+        }
     };
     step(record, &input, &context(&assignments, decision))
 }

@@ -127,6 +127,8 @@ pub enum Input<'a> {
         epoch: u64,
         /// What was pushed.
         hash: ConfigHash,
+        /// The decision that made the offer.
+        decision: u64,
     },
 }
 
@@ -302,8 +304,8 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             offer::assess(record, context.intent);
             Outcome::Silence
         }
-        Input::Pushed { epoch, hash } => {
-            offer::pushed(record, *epoch, *hash, context.now);
+        Input::Pushed { epoch, hash, decision } => {
+            offer::pushed(record, *epoch, (*hash, *decision), context.now);
             Outcome::Silence
         }
     }

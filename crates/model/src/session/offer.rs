@@ -81,9 +81,16 @@ pub(super) fn reply(
     Some(offered)
 }
 
-/// A pushed offer reached the socket. Only the offer that stands counts.
-pub(super) fn pushed(record: &mut AgentRecord, epoch: u64, hash: ConfigHash, now: Timestamp) {
-    let stands = record.offered.config.as_ref().is_some_and(|offered| offered.hash == hash);
+/// A pushed offer reached the socket. Only the offer that stands counts: the same config may have
+/// been decided before another one, and again after it.
+pub(super) fn pushed(
+    record: &mut AgentRecord,
+    epoch: u64,
+    (hash, decision): (ConfigHash, u64),
+    now: Timestamp,
+) {
+    let stands = record.offered.decision == decision
+        && record.offered.config.as_ref().is_some_and(|offered| offered.hash == hash);
     if stands && record.epoch == epoch {
         record.delivered = Some(Delivered { hash, epoch, n: 0, at: now });
     }

@@ -62,6 +62,25 @@ fn what_an_agent_says_of_another_config_makes_an_earlier_delivery_void() {
     assert!(to_push(&agent.record, &agent.assignments).is_some());
 }
 
+/// A push was flushed, and its worker heard of that only after two more decisions.
+#[test]
+fn news_of_an_older_push_of_the_same_config_is_no_delivery() {
+    let mut agent = Agent::new(everyone_gets(7));
+    agent.claim(1, &described(0));
+    let epoch = agent.record.epoch;
+    for (hash, decision) in [(8, 2), (7, 3)] {
+        agent.assignments = everyone_gets(hash);
+        agent.decision = decision;
+        agent.report(&says(decision - 1, hash.wrapping_add(1)));
+    }
+    agent.record.delivered = None;
+    let hash = ConfigHash([7; 32]);
+    agent.step(&Input::Pushed { epoch, hash, decision: 1 });
+    assert_eq!(agent.record.delivered, None);
+    agent.step(&Input::Pushed { epoch, hash, decision: 3 });
+    assert!(agent.record.delivered.is_some());
+}
+
 #[test]
 fn a_poll_that_arrives_after_a_later_one_is_asked_about_and_not_believed() {
     let mut agent = Agent::new(Assignments::default());
