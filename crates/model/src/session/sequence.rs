@@ -18,6 +18,8 @@ pub(super) struct Sequence {
     pub(super) gap: bool,
     /// The number is above the last one, if not by one.
     moves: bool,
+    /// The number is below the last one.
+    below: bool,
     /// Everything an agent of these capabilities reports is in the message.
     pub(super) complete: bool,
 }
@@ -26,7 +28,7 @@ impl Sequence {
     /// Something newer may have been heard already, unless this is how a new life begins.
     pub(super) fn is_behind(self, message: &AgentToServer) -> bool {
         let begins = self.complete && message.sequence_num <= 1;
-        self.gap && !self.moves && !begins
+        self.gap && self.below && !begins
     }
 }
 
@@ -42,6 +44,7 @@ pub(super) fn judge(
         advanced,
         gap: !advanced && !repeat,
         moves: answered.is_none_or(|last| message.sequence_num > last),
+        below: answered.is_some_and(|last| message.sequence_num < last),
         complete: is_complete(message, record.capabilities),
     }
 }
