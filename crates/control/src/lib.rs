@@ -30,6 +30,7 @@ mod reaper;
 mod reconcile;
 mod server;
 mod status;
+mod stream;
 mod syntax;
 mod trace;
 mod view;

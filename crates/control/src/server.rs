@@ -7,7 +7,7 @@ use bus::Client;
 use model::{Clock, Random};
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
@@ -30,6 +30,7 @@ use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reaper::Reaper;
 use crate::reconcile::{Decided, Reconciler};
+use crate::stream::Streams;
 use crate::trace::Traces;
 use crate::v1::agents_server::{Agents, AgentsServer};
 use crate::v1::assignments_server::{Assignments, AssignmentsServer};
@@ -202,9 +203,7 @@ impl Control {
             processes: self.processes.clone(),
             bus: self.bus.clone(),
             clock: self.ledger.clock.clone(),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-            free: Arc::new(Semaphore::new(self.limits.traces_max)),
+            streams: Streams::new(Traces::bounds(&self.limits), tasks.clone(), stop.clone()),
             numbers: Arc::default(),
         }
     }

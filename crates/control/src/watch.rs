@@ -5,17 +5,16 @@
 //! What may not enter: what a change means to an agent.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use bus::v1::AgentEvent;
 use bus::{Client, Events, Position};
 use model::selector::Selector;
-use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
+use crate::stream::{Bounds, Ended, Streams};
 use crate::v1::WatchAgentsResponse;
 use crate::view::{Survey, View};
 use crate::{Error, Limits};
@@ -29,18 +28,13 @@ use held::Held;
 use place::Place;
 use watcher::Watcher;
 
-/// Why a watch ends: an error to tell, or `None` if nobody listens any more.
-type Ended = Option<Error>;
-
 /// Starts watches, and bounds them.
 #[derive(Debug, Clone)]
 pub(crate) struct Watches {
     limits: Limits,
     view: Arc<View>,
     bus: Client,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    free: Arc<Semaphore>,
+    streams: Streams,
 }
 
 /// Where a watch starts.
@@ -61,8 +55,14 @@ impl Watches {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let free = Arc::new(Semaphore::new(limits.watches_max));
-        Self { limits, view, bus, tasks, stop, free }
+        let bounds = Bounds {
+            does: "watch",
+            gauge: "muster_control_watches",
+            most: limits.watches_max,
+            queue_max: limits.watch_queue_max,
+            stall: limits.watch_stall,
+        };
+        Self { limits, view, bus, streams: Streams::new(bounds, tasks, stop) }
     }
 
     /// Starts a watch, at a position if one is given. It ends when its watcher is refused.
@@ -72,34 +72,14 @@ impl Watches {
         position: &str,
         refused: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Receiver<Result<WatchAgentsResponse, Status>>, Error> {
-        let slot = self.slot()?;
+        let slot = self.streams.slot()?;
         let start = match position {
             "" => self.afresh(selector).await?,
             position => self.resumed(selector, position).await?,
         };
-        Ok(self.run(refused, slot, |queue| {
-            let queue = Queue { stall: self.limits.watch_stall, queue };
-            Watcher { limits: self.limits, view: self.view.clone(), queue }.run(start)
-        }))
-    }
-
-    fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let most = self.limits.watches_max;
-        let slot = self.free.clone().try_acquire_owned();
-        slot.map_err(|_| Error::Exhausted(format!("{most} watch already")))
-    }
-
-    /// Runs a watch that fills a queue, which keeps a place for the last word.
-    fn run<T: Send + 'static, W: Future<Output = Ended> + Send + 'static>(
-        &self,
-        refused: impl Future<Output = ()> + Send + 'static,
-        slot: OwnedSemaphorePermit,
-        watch: impl FnOnce(Sender<Result<T, Status>>) -> W,
-    ) -> Receiver<Result<T, Status>> {
-        let (queue, updates) = mpsc::channel(self.limits.watch_queue_max + 1);
-        let last = queue.clone().try_reserve_owned().expect("a new queue has room");
-        self.tasks.spawn(run(watch(queue), refused, self.stop.clone(), last, slot));
-        updates
+        let watch =
+            |queue| Watcher { limits: self.limits, view: self.view.clone(), queue }.run(start);
+        Ok(self.streams.run(refused, slot, watch, async {}))
     }
 
     async fn afresh(&self, selector: Selector) -> Result<Start, Error> {
@@ -138,51 +118,13 @@ impl Watches {
     }
 }
 
-/// Where a watch puts what it tells.
-#[derive(Debug)]
-struct Queue<T> {
-    /// How long it may stay full.
-    stall: Duration,
-    queue: Sender<Result<T, Status>>,
-}
-
-impl<T> Queue<T> {
-    async fn send(&self, response: T) -> Result<(), Ended> {
-        let sent = self.queue.send_timeout(Ok(response), self.stall).await;
-        sent.map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => Some(Error::TooSlow),
-            SendTimeoutError::Closed(_) => None,
-        })
-    }
-
-    /// Until nobody listens any more.
-    async fn closed(&self) {
-        self.queue.closed().await;
-    }
-}
-
-/// One watch from start to end. Its last word says why it ended.
-async fn run<T>(
-    watch: impl Future<Output = Ended> + Send,
-    refused: impl Future<Output = ()> + Send,
-    stop: CancellationToken,
-    last: OwnedPermit<Result<T, Status>>,
-    _slot: OwnedSemaphorePermit,
-) {
-    metrics::gauge!("muster_control_watches").increment(1.0);
-    let watching = async {
-        tokio::select! {
-            biased;
-            () = refused => Some(Error::Unauthenticated),
-            ended = watch => ended,
-        }
-    };
-    let ended = stop.run_until_cancelled(watching).await;
-    metrics::gauge!("muster_control_watches").decrement(1.0);
-    match ended {
-        // Nobody listens any more.
-        Some(None) => {}
-        Some(Some(error)) => drop(last.send(Err(error.into()))),
-        None => drop(last.send(Err(Status::unavailable("this server stops")))),
-    }
+/// The event that came from the log, with the place of its watch moved behind it.
+fn arrived(
+    event: Option<Result<(Position, AgentEvent), bus::Error>>,
+    place: &mut Place,
+) -> Result<AgentEvent, Ended> {
+    let lost = || Some(Error::Unavailable("the event log broke off".to_owned()));
+    let (position, event) = event.ok_or_else(lost)?.map_err(|error| Some(Error::from(error)))?;
+    place.next = Position(position.0 + 1);
+    Ok(event)
 }

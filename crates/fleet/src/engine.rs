@@ -18,7 +18,7 @@ use store::quarantine::Quarantine;
 use store::{Key, Outcome as Written, POLLS, Presence, Store, Stored, Version, Write, tables};
 use tokio::time::timeout;
 
-use crate::components::Lists;
+use crate::components::{Lists, Said};
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
 use crate::poison::Poison;
@@ -162,11 +162,7 @@ impl Engine {
         // step leaves those offers alone.
         let _ = self.ledger.catch_up(newest.unwrap_or(0)).await;
         let known = self.ledger.known();
-        let described = |index: usize| {
-            let agent = agents.get(&jobs[index].uid)?;
-            agent.loaded.record.reported.agent_description.clone()
-        };
-        let lists = self.lists(jobs, described, open).await?;
+        let lists = self.lists.learn(&said_of_lists(jobs, &agents)).await?;
 
         let mut writes = Vec::new();
         let mut written = Vec::new();
@@ -430,6 +426,23 @@ fn count(message: Option<&Received>) {
         let kept = if message.is_whole() { "whole" } else { "size" };
         metrics::counter!("muster_fleet_custom_messages_total", "kept" => kept).increment(1);
     }
+}
+
+/// What the jobs' messages say of lists of components, by the jobs' places.
+fn said_of_lists<'a>(
+    jobs: &'a [Job],
+    agents: &BTreeMap<InstanceUid, Agent>,
+) -> Vec<(usize, Said<'a>)> {
+    let mut said = Vec::new();
+    for agent in agents.values() {
+        let known = agent.loaded.record.reported.agent_description.as_ref();
+        let of_job = |index: &usize| {
+            let message = jobs[*index].what.message()?;
+            Some((*index, Said::by(message, known)?))
+        };
+        said.extend(agent.jobs.iter().filter_map(of_job));
+    }
+    said
 }
 
 fn finish(stepped: Stepped, results: &mut [Option<Result<Done, Error>>]) {

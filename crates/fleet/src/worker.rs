@@ -47,7 +47,7 @@ impl Worker {
         let limits = config.limits;
         let ledger = Ledger::new(ledger, &limits, clock.clone());
         let (quarantine, poison) = (Quarantine::default(), Poison::default());
-        let lists = Lists::default();
+        let lists = Lists::new(records.clone(), clock.clone());
         let engine =
             Engine { limits, bus, records, ledger, clock, random, quarantine, poison, lists };
         Self { engine: Arc::new(engine), ready: Arc::default() }

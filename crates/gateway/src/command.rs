@@ -128,12 +128,13 @@ fn queue(
     if Frame::message_bytes(message, true) > shared.limits.send_bytes_max {
         return Err(Outcome::Busy);
     }
+    let said = reply::said(message);
     // What an agent then reports is all of it, and follows no number.
-    if reply::wants_full_state(message) {
+    if said.wants_full_state {
         connection.with(&uid, |session| session.asked_by_operator(shared.uptime_ms()));
         shared.doubts.one_is_asked();
     }
-    if let Some(to) = reply::new_uid(message) {
+    if let Some(to) = said.new_uid {
         connection.with(&uid, |session| session.rename(to));
     }
     let (frame, stub) = Frame::addressed(&uid, message.clone(), Kind::Unique).with_ticket();

@@ -127,16 +127,24 @@ pub(crate) fn kind(reply: &[u8], uid: InstanceUid) -> Kind {
     kind
 }
 
-/// Whether a message asks its agent to report everything.
-pub(crate) fn wants_full_state(message: &[u8]) -> bool {
-    let flag = ServerToAgentFlags::ReportFullState as u64;
-    ServerToAgent::decode(message).is_ok_and(|message| message.flags & flag != 0)
+/// What a message to an agent changes for its session here.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// The agent is to report everything.
+    pub(crate) wants_full_state: bool,
+    /// The uid that it is to go by.
+    pub(crate) new_uid: Option<InstanceUid>,
 }
 
-/// The uid that a message gives to its agent.
-pub(crate) fn new_uid(message: &[u8]) -> Option<InstanceUid> {
-    let given = ServerToAgent::decode(message).ok()?.agent_identification?;
-    InstanceUid::try_from(&given.new_instance_uid[..]).ok()
+/// Reads a message to an agent. One that cannot be read changes nothing here.
+pub(crate) fn said(message: &[u8]) -> Said {
+    let message = ServerToAgent::decode(message).unwrap_or_default();
+    let flag = ServerToAgentFlags::ReportFullState as u64;
+    let given = message.agent_identification.unwrap_or_default().new_instance_uid;
+    Said {
+        wants_full_state: message.flags & flag != 0,
+        new_uid: InstanceUid::try_from(&given[..]).ok(),
+    }
 }
 
 /// Whether a message to an agent is an offer and nothing else.

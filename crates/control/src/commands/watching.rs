@@ -2,13 +2,12 @@
 //! control's.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::command::CommandId;
 use opamp::InstanceUid;
-use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
-use tokio::time::{sleep, timeout};
+use tokio::sync::broadcast;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -16,6 +15,7 @@ use tonic::Status;
 use super::Commands;
 use crate::api::commands::{command, target};
 use crate::ledger::Ledger;
+use crate::stream::{Bounds, Ended, Queue, Streams};
 use crate::v1::{CommandTarget, WatchCommandResponse};
 use crate::{Error, Limits};
 
@@ -27,9 +27,7 @@ pub(crate) struct CommandWatches {
     limits: Limits,
     ledger: Ledger,
     commands: Commands,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    free: Arc<Semaphore>,
+    streams: Streams,
 }
 
 /// Follows one command.
@@ -38,7 +36,7 @@ struct Watcher {
     ledger: Ledger,
     id: CommandId,
     changes: broadcast::Receiver<CommandId>,
-    queue: Sender<Update>,
+    queue: Queue<WatchCommandResponse>,
 }
 
 impl CommandWatches {
@@ -50,8 +48,14 @@ impl CommandWatches {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let free = Arc::new(Semaphore::new(limits.watches_max));
-        Self { limits, ledger, commands, tasks, stop, free }
+        let bounds = Bounds {
+            does: "watch commands",
+            gauge: "muster_control_watches",
+            most: limits.watches_max,
+            queue_max: limits.watch_queue_max,
+            stall: limits.watch_stall,
+        };
+        Self { limits, ledger, commands, streams: Streams::new(bounds, tasks, stop) }
     }
 
     /// Starts a watch. It ends when the command is settled, or its watcher refused.
@@ -60,22 +64,17 @@ impl CommandWatches {
         id: CommandId,
         refused: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Receiver<Update>, Error> {
-        let slot = self.free.clone().try_acquire_owned();
-        let most = self.limits.watches_max;
-        let slot = slot.map_err(|_| Error::Exhausted(format!("{most} watch commands already")))?;
-        let (queue, updates) = mpsc::channel(self.limits.watch_queue_max);
-        let last = queue.clone().try_reserve_owned().expect("an empty queue has room");
-        let changes = self.commands.changes();
+        let slot = self.streams.slot()?;
         let (limits, ledger) = (self.limits, self.ledger.clone());
-        let watcher = Watcher { limits, ledger, id, changes, queue };
-        self.tasks.spawn(run(watcher, refused, self.stop.clone(), last, slot));
-        Ok(updates)
+        let changes = self.commands.changes();
+        let watch = |queue| Watcher { limits, ledger, id, changes, queue }.run();
+        Ok(self.streams.run(refused, slot, watch, async {}))
     }
 }
 
 impl Watcher {
     /// Says what changed until it is settled, or why it cannot go on.
-    async fn run(mut self) -> Option<Error> {
+    async fn run(mut self) -> Ended {
         let mut known: BTreeMap<InstanceUid, CommandTarget> = BTreeMap::new();
         let mut first = true;
         loop {
@@ -96,11 +95,8 @@ impl Watcher {
             if first || !changed.is_empty() {
                 first = false;
                 let update = WatchCommandResponse { command: Some(command(&filed, now)), changed };
-                match timeout(self.limits.watch_stall, self.queue.send(Ok(update))).await {
-                    Ok(Ok(())) => {}
-                    // Nobody listens any more.
-                    Ok(Err(_)) => return None,
-                    Err(_) => return Some(Error::TooSlow),
+                if let Err(ended) = self.queue.send(update).await {
+                    return ended;
                 }
             }
             if filed.is_settled(now) {
@@ -126,27 +122,5 @@ impl Watcher {
             () = told => {}
             () = sleep(self.limits.command_watch_interval) => {}
         }
-    }
-}
-
-/// One watch from start to end. The queue keeps a place for the last word, which says why.
-async fn run(
-    watcher: Watcher,
-    refused: impl Future<Output = ()> + Send,
-    stop: CancellationToken,
-    last: OwnedPermit<Update>,
-    _slot: OwnedSemaphorePermit,
-) {
-    let watching = async {
-        tokio::select! {
-            biased;
-            () = refused => Some(Error::Unauthenticated),
-            ended = watcher.run() => ended,
-        }
-    };
-    match stop.run_until_cancelled(watching).await {
-        Some(None) => {}
-        Some(Some(error)) => drop(last.send(Err(error.into()))),
-        None => drop(last.send(Err(Status::unavailable("this server stops")))),
     }
 }

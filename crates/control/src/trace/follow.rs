@@ -1,6 +1,7 @@
 //! A trace under way: what was before, then what every gateway hears, also those that come later.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bus::v1::TapReply;
 use futures_util::StreamExt as _;
@@ -11,17 +12,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep};
 use super::Start;
 use super::gateways::Gateways;
 use super::told::Teller;
-use crate::Error;
+use crate::stream::Ended;
 use crate::v1::trace_notice::Kind;
-
-/// Why a trace ends before its time: an error to tell, or `None` if nobody listens any more.
-pub(super) type Ended = Option<Error>;
 
 /// One trace.
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) teller: Teller,
-    pub(super) gateways: Gateways,
+    pub(super) gateways: Arc<Gateways>,
     pub(super) follow: bool,
     pub(super) last: u32,
 }
@@ -80,7 +78,6 @@ impl Follower {
         loop {
             tokio::select! {
                 biased;
-                () = self.teller.closed() => return Err(None),
                 Some((gateway, answer)) = asked.asking.next() => {
                     self.answered(&mut asked, gateway, answer).await?;
                 }

@@ -18,14 +18,12 @@ use bus::v1::{Tap, TapDirection};
 use bus::{Client, v1 as wire};
 use model::{Clock, Timestamp};
 use opamp::InstanceUid;
-use tokio::sync::mpsc::{self, OwnedPermit, Receiver};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::sync::mpsc::Receiver;
 use tonic::Status;
 
 use crate::ledger::Ledger;
 use crate::processes::Processes;
+use crate::stream::{Bounds, Streams};
 use crate::v1::TraceAgentResponse;
 use crate::view::View;
 use crate::{Error, Limits};
@@ -47,9 +45,7 @@ pub(crate) struct Traces {
     pub(crate) processes: Arc<Processes>,
     pub(crate) bus: Client,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) stop: CancellationToken,
-    pub(crate) free: Arc<Semaphore>,
+    pub(crate) streams: Streams,
     pub(crate) numbers: Arc<AtomicU64>,
 }
 
@@ -74,15 +70,24 @@ struct Start {
 }
 
 impl Traces {
+    /// How many there may be.
+    pub(crate) fn bounds(limits: &Limits) -> Bounds {
+        Bounds {
+            does: "trace",
+            gauge: "muster_control_traces",
+            most: limits.traces_max,
+            queue_max: limits.trace_queue_max,
+            stall: limits.trace_stall,
+        }
+    }
+
     /// Starts a trace. It ends when who wants it is refused.
     pub(crate) async fn start(
         &self,
         wanted: Wanted,
         refused: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Receiver<Update>, Error> {
-        let slot = self.free.clone().try_acquire_owned();
-        let most = self.limits.traces_max;
-        let slot = slot.map_err(|_| Error::Exhausted(format!("{most} trace already")))?;
+        let slot = self.streams.slot()?;
         let tap = Tap {
             instance_uid: wanted.uid.as_bytes().to_vec().into(),
             tap_id: if wanted.follow { self.new_id() } else { 0 },
@@ -105,13 +110,16 @@ impl Traces {
                 return Err(error);
             }
         };
-        let (queue, updates) = mpsc::channel(self.limits.trace_queue_max + 1);
-        let last = queue.clone().try_reserve_owned().expect("a new queue has room");
         let (limits, view, ledger) = (self.limits, self.view.clone(), self.ledger.clone());
-        let teller = Teller { limits, view, ledger, uid: wanted.uid, queue };
-        let follower = Follower { teller, gateways, follow: wanted.follow, last: wanted.last };
-        self.tasks.spawn(run(follower, start, refused, self.stop.clone(), last, slot));
-        Ok(updates)
+        let gateways = Arc::new(gateways);
+        let Wanted { uid, follow, last, .. } = wanted;
+        let asked = gateways.clone();
+        let trace = |queue| async move {
+            let teller = Teller { limits, view, ledger, uid, queue };
+            let follower = Follower { teller, gateways: asked, follow, last };
+            follower.run(start).await.err().flatten()
+        };
+        Ok(self.streams.run(refused, slot, trace, async move { gateways.end().await }))
     }
 
     /// A number that no other trace has, of whichever control.
@@ -121,35 +129,4 @@ impl Traces {
         (&self.name, now, self.numbers.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
         hasher.finish().max(1)
     }
-}
-
-/// One trace from start to end. The queue keeps a place for the last word, which says why.
-async fn run(
-    follower: Follower,
-    start: Start,
-    refused: impl Future<Output = ()> + Send,
-    stop: CancellationToken,
-    last: OwnedPermit<Update>,
-    _slot: OwnedSemaphorePermit,
-) {
-    metrics::gauge!("muster_control_traces").increment(1.0);
-    let tracing = async {
-        tokio::select! {
-            biased;
-            () = refused => Err(Some(Error::Unauthenticated)),
-            ended = follower.run(start) => ended,
-        }
-    };
-    let ended = stop.run_until_cancelled(tracing).await;
-    metrics::gauge!("muster_control_traces").decrement(1.0);
-    match ended {
-        // Done, or nobody listens any more.
-        Some(Ok(()) | Err(None)) => drop(last),
-        Some(Err(Some(error))) => drop(last.send(Err(error.into()))),
-        None => drop(last.send(Err(Status::unavailable("this server stops")))),
-    }
-    let Follower { teller, gateways, .. } = follower;
-    // Who listens is not kept waiting for the gateways.
-    drop(teller);
-    gateways.end().await;
 }

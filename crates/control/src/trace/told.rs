@@ -8,21 +8,18 @@ use bus::v1::{TapDirection, Transport};
 use model::{RevisionRef, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::ServerToAgent;
-use tokio::sync::mpsc::Sender;
-use tokio::sync::mpsc::error::SendTimeoutError;
 
-use super::Update;
-use super::follow::Ended;
+use crate::Limits;
 use crate::api::{convert, names};
 use crate::error::within;
 use crate::ledger::Ledger;
+use crate::stream::{Ended, Queue};
 use crate::v1::trace_agent_response::Content;
 use crate::v1::{
     TraceAgentResponse, TraceDirection, TraceFact, TraceHiddenField, TraceNotice, TraceUndecodable,
     trace_notice,
 };
 use crate::view::View;
-use crate::{Error, Limits};
 
 /// Tells of one agent.
 #[derive(Debug)]
@@ -31,22 +28,17 @@ pub(super) struct Teller {
     pub(super) view: Arc<View>,
     pub(super) ledger: Ledger,
     pub(super) uid: InstanceUid,
-    pub(super) queue: Sender<Update>,
+    pub(super) queue: Queue<TraceAgentResponse>,
 }
 
 impl Teller {
-    /// Waits until nobody listens any more.
-    pub(super) async fn closed(&self) {
-        self.queue.closed().await;
-    }
-
     /// Tells one entry.
     pub(super) async fn entry(&self, gateway: &str, entry: Entry) -> Result<(), Ended> {
         let config_revision = match &entry.content {
             Some(Heard::ServerToAgent(message)) => self.revision(message).await,
             _ => String::new(),
         };
-        self.send(response(gateway, entry, config_revision)).await
+        self.queue.send(response(gateway, entry, config_revision)).await
     }
 
     /// Says something about the trace.
@@ -62,15 +54,7 @@ impl Teller {
             content: Some(Content::Notice(notice)),
             ..Default::default()
         };
-        self.send(response).await
-    }
-
-    async fn send(&self, response: TraceAgentResponse) -> Result<(), Ended> {
-        let sent = self.queue.send_timeout(Ok(response), self.limits.trace_stall).await;
-        sent.map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => Some(Error::TooSlow),
-            SendTimeoutError::Closed(_) => None,
-        })
+        self.queue.send(response).await
     }
 
     /// The revision that a message offers, if it is on offer now. An offer may be here before the

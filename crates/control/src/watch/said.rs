@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 
+use bus::Events;
 use bus::event::Told;
-use bus::{Events, Position};
 use model::custom::Received;
 use model::selector::Selector;
 use opamp::InstanceUid;
@@ -12,9 +12,10 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tonic::Status;
 
-use super::{Ended, Place, Queue, Watches};
+use super::{Place, Watches, arrived};
 use crate::api::{convert, names};
 use crate::error::within;
+use crate::stream::{Ended, Queue};
 use crate::v1::{ReceivedCustomMessage, WatchCustomMessagesResponse};
 use crate::{Error, Limits};
 
@@ -79,7 +80,7 @@ impl Watches {
         position: &str,
         refused: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Receiver<Result<WatchCustomMessagesResponse, Status>>, Error> {
-        let slot = self.slot()?;
+        let slot = self.streams.slot()?;
         let (events, place) = match position {
             "" => {
                 let next = within(self.limits.bus_timeout, "the bus", self.bus.tail()).await?;
@@ -90,11 +91,11 @@ impl Watches {
             position => self.go_on(position, &wanted.text()).await?,
         };
         let limits = self.limits;
-        Ok(self.run(refused, slot, |queue| async move {
-            let queue = Queue { stall: limits.watch_stall, queue };
+        let watch = |queue| async move {
             let Err(ended) = follow(&limits, &queue, &wanted, events, place).await;
             ended
-        }))
+        };
+        Ok(self.streams.run(refused, slot, watch, async {}))
     }
 }
 
@@ -111,7 +112,6 @@ async fn follow(
     loop {
         let event = tokio::select! {
             biased;
-            () = queue.closed() => return Err(None),
             _ = bookmark.tick() => {
                 let position = place.text();
                 queue.send(WatchCustomMessagesResponse { message: None, position }).await?;
@@ -119,10 +119,7 @@ async fn follow(
             }
             event = events.next() => event,
         };
-        let lost = || Some(Error::Unavailable("the event log broke off".to_owned()));
-        let (position, event) =
-            event.ok_or_else(lost)?.map_err(|error| Some(Error::from(error)))?;
-        place.next = Position(position.0 + 1);
+        let event = arrived(event, &mut place)?;
         let Some(told) = bus::event::decode(event) else { continue };
         if let Some(message) = wanted.takes(&told)
             && seen.is_new(&told)

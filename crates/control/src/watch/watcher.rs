@@ -3,16 +3,16 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bus::Position;
 use bus::event::Told;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Ended, Place, Queue, Start};
+use super::{Place, Start, arrived};
+use crate::Limits;
 use crate::api::{convert, names};
+use crate::stream::{Ended, Queue};
 use crate::v1::watch_agents_response::{Change, Event};
 use crate::v1::{Agent, WatchAgentsResponse};
 use crate::view::{Survey, View};
-use crate::{Error, Limits};
 
 #[derive(Debug)]
 pub(super) struct Watcher {
@@ -39,17 +39,13 @@ impl Watcher {
         loop {
             let event = tokio::select! {
                 biased;
-                () = self.queue.closed() => return Err(None),
                 _ = bookmark.tick() => {
                     self.queue.send(mark(Change::Bookmark, &place)).await?;
                     continue;
                 }
                 event = events.next() => event,
             };
-            let lost = || Some(Error::Unavailable("the event log broke off".to_owned()));
-            let (position, event) =
-                event.ok_or_else(lost)?.map_err(|error| Some(Error::from(error)))?;
-            place.next = Position(position.0 + 1);
+            let event = arrived(event, &mut place)?;
             let Some(told) = bus::event::decode(event) else { continue };
             if let Some(change) = held.take(&told) {
                 self.queue.send(self.update(change, told, &place)).await?;

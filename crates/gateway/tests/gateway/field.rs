@@ -297,8 +297,13 @@ pub(crate) fn unavailable() -> Outcome {
 
 /// Waits for a condition, up to a deadline.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    until_told(what, async || condition()).await;
+}
+
+/// The same, for a condition that has to be asked for.
+pub(crate) async fn until_told(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {
-        while !condition() {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

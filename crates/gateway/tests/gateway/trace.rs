@@ -14,7 +14,7 @@ use opamp::v1::{
 use opamp::ws::Opcode;
 
 use crate::agent::{Agent, heartbeat, report, uid};
-use crate::field::{Field, PATIENCE, accepted, unavailable};
+use crate::field::{Field, accepted, unavailable, until_told};
 use crate::plain::post;
 
 /// What is asked for.
@@ -44,20 +44,10 @@ fn words(reply: &TapReply) -> Vec<String> {
     reply.entries.iter().map(word).collect()
 }
 
-/// Asks until the answer is as it should be.
-async fn until_asked(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let asking = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "asked in vain: {what}");
-}
-
 /// Asks until this is the last word.
 async fn told(field: &Field, tap: Tap, last: &str) -> TapReply {
     let mut reply = TapReply::default();
-    until_asked("the last word", async || {
+    until_told("the last word", async || {
         reply = ask(field, tap.clone()).await;
         words(&reply).last().is_some_and(|word| word == last)
     })
@@ -205,7 +195,7 @@ async fn a_tap_that_is_not_asked_for_any_more_ends() {
     })
     .await;
     ask(&field, tap(1, 7)).await;
-    until_asked("the tap ends", async || !ask(&field, tap(2, 8)).await.refused).await;
+    until_told("the tap ends", async || !ask(&field, tap(2, 8)).await.refused).await;
 }
 
 #[tokio::test]

@@ -428,21 +428,15 @@ fn told(
     let late = epoch == 0 && sequence.is_behind(message) && !record.full_state.ignores_sequence;
     record.signs.restarts += u64::from(commands::restarted(record, message, answered));
     let asked_for = commands::is_asked_for(record, message, sequence, (epoch, answered));
-    let mut flags = 0;
-    if late {
-        flags = sequence::ask(record, message, sequence);
-    }
-    if flags == 0 {
+    let asks = sequence::ask(record, message, sequence);
+    if !late || asks == 0 {
         components::take(record, message, context.known_list);
         merge::merge(record, message, afresh);
         components::drop_orphan(record);
         record.signs.full_reports += u64::from(asked_for);
     }
     record.sequence_num = Some(message.sequence_num);
-    if !late {
-        flags = sequence::ask(record, message, sequence);
-    }
-    flags |= components::ask(record, message);
+    let flags = asks | components::ask(record, message);
     commands::judge(record);
     offer::note_failure(record);
     offer::note_word(record, message);
