@@ -137,6 +137,20 @@ fn the_next_poll_is_proof_and_a_repeated_one_is_none() {
     }
 }
 
+/// A copy of a poll, of which nobody hears the answer, must cost no other command.
+#[test]
+fn a_repeated_poll_is_told_no_other_command_either() {
+    let mut agent = Agent::new(Assignments::default());
+    agent.poll(&described(4));
+    for id in [1, 2] {
+        let (id, not_after) = (CommandId([id; 16]), Timestamp(9_000));
+        let handover = Handover { id, message: &[0x4a, 0], not_after, withdraw: false };
+        agent.step(&Input::Command(handover));
+    }
+    let told = [5, 5, 6].map(|number| agent.poll(&bare(number)).command.is_some());
+    assert_eq!(told, [true, false, true]);
+}
+
 #[test]
 fn a_later_start_time_is_a_restart_and_an_equal_one_is_not() {
     let health =
