@@ -24,8 +24,8 @@ const BELIEVED_MS: u64 = 5_000;
 /// Under what a list is looked for.
 type Name = [u8; 32];
 
-/// The lists of the records' store, and what was read and written there lately. Each with the age of
-/// the store: what a lost store knew is known no more.
+/// The lists of the records' store, and what was read and written there lately. Each with the age
+/// of the store: what a lost store knew is known no more.
 #[derive(Debug)]
 pub(crate) struct Lists {
     records: Arc<dyn Store>,
@@ -56,8 +56,8 @@ impl Lists {
         Self { records, clock, names, kept }
     }
 
-    /// Keeps the lists that were said, before any record speaks of them, and says which lists belong
-    /// to those of which only a hash was; by what they are numbered by.
+    /// Keeps the lists that were said, before any record speaks of them, and finds those of which
+    /// only a hash was. By the numbers that they come with.
     pub(crate) async fn learn(
         &self,
         said: &[(usize, Said<'_>)],
