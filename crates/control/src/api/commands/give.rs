@@ -66,18 +66,17 @@ impl Api {
             self.copy_labels(&crowd.told, uid).await?;
         }
         let targets: Vec<Target> = crowd.told.iter().map(|uid| Target::new(*uid, now)).collect();
-        let id = order.id;
-        let name = format!("commands/{id}");
-        let action = order.action.name();
-        // Not what is in it: payloads are nobody's business here.
-        tracing::info!(actor = order.actor, name, action, "command given");
+        let name = format!("commands/{}", order.id);
         match self.commands.give(&self.ledger, Filed::new(order.clone(), &targets)).await? {
             Made::Filed(filed) => {
+                let action = order.action.name();
+                // Not what is in it: payloads are nobody's business here.
+                tracing::info!(actor = order.actor, name, action, "command given");
                 metrics::counter!("muster_control_commands_total").increment(1);
                 Ok(answer(&crowd, Some(shape::command(&filed, self.ledger.clock.now()))))
             }
             Made::Exists => {
-                let found = self.ledger.command(&id).await?;
+                let found = self.ledger.command(&order.id).await?;
                 self.repeated(&found.ok_or(Error::Aborted(name))?, &order)
             }
         }
