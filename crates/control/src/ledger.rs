@@ -15,6 +15,7 @@ use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
 use store::quarantine::Quarantine;
 use store::{Cursor, Key, Outcome, SHARDS, Store, Stored, Table, Version, Write, tables};
+use trust::Vault;
 
 use crate::actor::Actor;
 use crate::error::within;
@@ -33,6 +34,7 @@ pub(crate) struct Ledger {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) vault: Option<Arc<Vault>>,
 }
 
 /// Which revision of a config.
@@ -50,6 +52,16 @@ struct Held<T> {
 }
 
 impl Ledger {
+    /// What seals secrets, or why there are none to be had.
+    #[allow(dead_code, reason = "the next step stores secrets")]
+    pub(crate) fn vault(&self) -> Result<&Vault, Error> {
+        self.vault.as_deref().ok_or_else(|| {
+            let reason = "secrets are not stored in the clear: give control and workers one key, \
+                          with --secrets-key FILE";
+            Error::Precondition(reason.to_owned())
+        })
+    }
+
     /// Adds a revision with these files, unless the newest one has the same.
     pub(crate) async fn apply_config(
         &self,

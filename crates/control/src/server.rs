@@ -16,7 +16,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use trust::Door;
+use trust::{Door, Vault};
 
 use crate::actor::Doorkeeper;
 use crate::api::Api;
@@ -58,6 +58,8 @@ pub struct Config {
     pub door: Door,
     /// How long settled commands are kept; a week if not given.
     pub keep_commands: Option<Duration>,
+    /// Seals what is secret before it is stored; without it that is refused.
+    pub vault: Option<Arc<Vault>>,
 }
 
 /// The operators' side of a fleet.
@@ -88,11 +90,12 @@ impl Control {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        let Config { name, limits, forget_after, shed_per_second, door, keep_commands } = config;
+        let Config { name, limits, forget_after, shed_per_second, door, keep_commands, vault } =
+            config;
         let view = Arc::new(View::new(limits, clock.clone()));
         let processes = Arc::new(Processes::new(limits, clock.clone()));
         let quarantine = Arc::default();
-        let ledger = Ledger { limits, store: ledger, clock, quarantine };
+        let ledger = Ledger { limits, store: ledger, clock, quarantine, vault };
         Self {
             limits,
             name,

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use trust::Vault;
 
 use crate::batch::Shared;
 use crate::components::Lists;
@@ -21,10 +22,12 @@ use crate::poison::Poison;
 use crate::{Error, Limits, command, generation, sessions};
 
 /// How a worker is set up.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// What it allows itself.
     pub limits: Limits,
+    /// Opens what offers hold that is secret; without it they are not made.
+    pub vault: Option<Arc<Vault>>,
 }
 
 /// One worker of the fleet-state pool.
@@ -44,7 +47,7 @@ impl Worker {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        let limits = config.limits;
+        let Config { limits, vault: _ } = config;
         let ledger = Ledger::new(ledger, &limits, clock.clone());
         let (quarantine, poison) = (Quarantine::default(), Poison::default());
         let lists = Lists::new(records.clone(), clock.clone());

@@ -165,6 +165,9 @@ pub(crate) struct Layer {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL", env = "MUSTER_ALLOW_EVICTING_LEDGER")]
     pub(crate) allow_evicting_ledger: Option<bool>,
+    /// Key that seals secrets at rest, and older ones that still open them, newest first
+    #[arg(long, value_name = "FILE", value_delimiter = ',', env = "MUSTER_SECRETS_KEY_FILE")]
+    pub(crate) secrets_key: Vec<PathBuf>,
     /// Listen beyond this machine even where TLS or tokens are missing
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL", env = "MUSTER_INSECURE_LISTEN")]
@@ -296,6 +299,10 @@ impl Layer {
             ledger_key_file: self.ledger_key_file.or(below.ledger_key_file),
             ledger_password_file: self.ledger_password_file.or(below.ledger_password_file),
             allow_evicting_ledger: self.allow_evicting_ledger.or(below.allow_evicting_ledger),
+            secrets_key: match self.secrets_key.is_empty() {
+                true => below.secrets_key,
+                false => self.secrets_key,
+            },
             insecure_listen: self.insecure_listen.or(below.insecure_listen),
             fleet: self.fleet.or(below.fleet),
             gateway_id: self.gateway_id.or(below.gateway_id),

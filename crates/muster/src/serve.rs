@@ -8,6 +8,7 @@ mod files;
 mod listen;
 mod roles;
 pub(crate) mod seams;
+mod secrets;
 mod signals;
 mod stage;
 
@@ -85,12 +86,14 @@ impl Server {
         let metrics = telemetry::metrics(&settings.roles.names())?;
         // Before anything that takes time: a wrong file or a taken port is the most likely mistake.
         let doors = settings.open_doors()?;
+        let vault = settings.vault()?;
         let listeners = Listeners::bind(&settings).await?;
         let listening = listeners.listening;
         let notices = settings.doors.notices(&listening.doors());
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
 
-        let backends = backends::open(&settings, &process, &seams).await?;
+        let mut backends = backends::open(&settings, &process, &seams).await?;
+        backends.vault = secrets::vault(vault, &settings, &seams)?;
         let draining = CancellationToken::new();
         let mut stages = roles::Stages::default();
         let roles = listeners.roles;

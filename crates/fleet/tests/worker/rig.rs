@@ -75,7 +75,7 @@ impl Rig {
         };
         let random = Arc::new(Dice::default());
         let ledger = Arc::new(self.ledger.clone());
-        let config = Config { limits };
+        let config = Config { limits, ..Config::default() };
         let worker =
             Arc::new(Worker::new(config, bus, records, ledger, self.clock.clone(), random));
         let (running, shutdown) = (worker.clone(), self.shutdown.clone());

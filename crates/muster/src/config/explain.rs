@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args as _, Command};
 
-use super::ServeArgs;
+use super::{ServeArgs, Settings};
 
 /// What `serve` would run with, and whether it would.
 #[derive(Debug)]
@@ -60,7 +60,8 @@ pub(crate) fn explain(matches: &ArgMatches, typed: ServeArgs) -> Explained {
     let rows: Vec<Row> =
         settings().iter().map(|arg| row(arg, matches, path.as_deref(), &file)).collect();
     let unreadable = unreadable(&rows);
-    let opened = typed.resolve().and_then(|settings| settings.open_doors());
+    let readable = |settings: Settings| settings.open_doors().and_then(|_| settings.vault());
+    let opened = typed.resolve().and_then(readable);
     let refused = opened.err().map(|error| format!("{error:#}"));
     // A file that is not there is said once.
     let known = |text: &String| unreadable.iter().any(|(path, _)| text.contains(path));
@@ -150,19 +151,23 @@ fn masked_part(part: &str) -> String {
 /// Files that settings name and this process cannot read, and why.
 fn unreadable(rows: &[Row]) -> Vec<(String, String)> {
     let settings = settings();
-    let names_file = |row: &Row| {
+    let named = |row: &Row| {
         let arg = settings.iter().find(|arg| arg.get_id().as_str() == row.key);
         let names = arg.and_then(Arg::get_value_names).unwrap_or_default();
-        names.iter().any(|name| name.as_str() == "FILE")
+        let file = names.iter().any(|name| name.as_str() == "FILE");
+        let value = row.value.clone().filter(|_| file).unwrap_or_default();
+        let paths: Vec<String> = match arg.and_then(Arg::get_value_delimiter) {
+            Some(delimiter) => value.split(delimiter).map(str::to_owned).collect(),
+            None => vec![value],
+        };
+        paths.into_iter().filter(|path| !path.is_empty())
     };
-    let given = rows.iter().filter(|row| names_file(row));
-    let problem = |row: &Row| {
-        let path = row.value.as_deref().filter(|path| !path.is_empty())?;
-        let error = std::fs::File::open(path).err()?;
+    let problem = |row: &Row, path: String| {
+        let error = std::fs::File::open(&path).err()?;
         let said = format!("{} ({}): reading {path}: {error}", row.key, row.source);
-        Some((path.to_owned(), said))
+        Some((path, said))
     };
-    given.filter_map(problem).collect()
+    rows.iter().flat_map(|row| named(row).filter_map(|path| problem(row, path))).collect()
 }
 
 #[cfg(test)]

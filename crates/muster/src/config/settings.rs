@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use trust::Vault;
+
 use super::protocol::Protocol;
 use super::{Access, Doors, Layer, LogFormat, Opened, Role};
 use crate::exit::Failure;
@@ -23,6 +25,8 @@ pub(crate) struct Settings {
     /// Copies of the event log.
     pub(crate) bus_replicas: usize,
     pub(crate) allow_evicting_ledger: bool,
+    /// Files with the keys of secrets, the one in use first.
+    pub(crate) secrets_key: Vec<PathBuf>,
     pub(crate) fleet: String,
     /// `None` takes a random name.
     pub(crate) gateway_id: Option<String>,
@@ -79,6 +83,7 @@ impl Settings {
             cluster,
             bus_replicas: layer.bus_replicas.unwrap_or(1),
             allow_evicting_ledger: layer.allow_evicting_ledger.unwrap_or(false),
+            secrets_key: given(layer.secrets_key),
             fleet: layer.fleet.unwrap_or_else(|| "muster".to_owned()),
             gateway_id: layer.gateway_id.filter(|id| !id.is_empty()),
             shed_per_second: layer.shed_per_second.unwrap_or(25),
@@ -120,6 +125,12 @@ impl Settings {
         self.doors.open(self.roles.gateway, self.roles.control)
     }
 
+    /// The vault with the keys that are named.
+    pub(crate) fn vault(&self) -> anyhow::Result<Option<Vault>> {
+        Vault::read(&self.secrets_key)
+            .map_err(|error| Failure::usage(format!("--secrets-key {error}")))
+    }
+
     fn refuse_strangers(&self) -> anyhow::Result<()> {
         let beyond = self.listens().into_iter().filter(|(_, address)| !address.ip().is_loopback());
         let mut open = beyond.filter_map(|(flag, at)| Some((flag, at, self.doors.lacks(flag)?)));
@@ -131,6 +142,11 @@ impl Settings {
             ))),
         }
     }
+}
+
+/// Empty counts as not given, as with other files.
+fn given(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    files.into_iter().filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
 fn custom_capabilities(names: Vec<String>) -> anyhow::Result<Vec<String>> {

@@ -109,6 +109,16 @@ fn a_cluster_says_what_each_role_needs() {
 }
 
 #[test]
+fn keys_of_secrets_come_newest_first_and_empty_ones_not_at_all() {
+    let keys = |text, list| resolve(text, list).unwrap().secrets_key;
+    let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let text = "secrets_key = [\"file\"]\n";
+    assert_eq!(keys(text, &[]), paths(&["file"]));
+    assert_eq!(keys(text, &["--secrets-key", "new,old"]), paths(&["new", "old"]));
+    assert_eq!(keys("secrets_key = [\"\"]\n", &[]), paths(&[]));
+}
+
+#[test]
 fn secrets_in_urls_are_not_repeated() {
     let error = resolve("", &["--store", "https://user:hunter2@h"]).unwrap_err();
     assert!(!error.contains("hunter2"), "{error}");

@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow};
 use bus::{Bus, Nats, NatsConfig};
 use store::{Counted, Redb, Redis, RedisConfig, Store};
 use tokio::time::{Instant, sleep};
+use trust::Vault;
 
 use super::durability;
 use super::seams::Seams;
@@ -25,6 +26,8 @@ pub(crate) const FILE: &str = "muster.redb";
 pub(super) struct Backends {
     pub(super) bus: bus::Client,
     stores: Option<Stores>,
+    /// Keeps secrets; without it nothing is stored that needs one.
+    pub(super) vault: Option<Arc<Vault>>,
 }
 
 /// Where agents' records and operators' decisions are kept; embedded they are one store.
@@ -54,7 +57,7 @@ pub(super) async fn open(
         (true, None) => Some(embedded(settings.data_dir.clone()).await?),
         (true, Some(url)) => Some(redis(settings, url).await?),
     };
-    Ok(Backends { bus, stores })
+    Ok(Backends { bus, stores, vault: None })
 }
 
 async fn bus(settings: &Settings, process: &str) -> anyhow::Result<Arc<dyn Bus>> {

@@ -47,6 +47,7 @@ pub(super) fn start(
             forget_after,
             shed_per_second,
             door,
+            vault: backends.vault.clone(),
             keep_commands: Some(settings.keep_commands),
             ..Default::default()
         };
@@ -90,7 +91,7 @@ pub(super) fn start(
 
 fn worker(seams: &Seams, backends: &Backends, stores: &Stores, stage: &mut Stage) -> Probe {
     let worker = Arc::new(fleet::Worker::new(
-        fleet::Config::default(),
+        fleet::Config { vault: backends.vault.clone(), ..Default::default() },
         backends.bus.clone(),
         stores.records.clone(),
         stores.ledger.clone(),

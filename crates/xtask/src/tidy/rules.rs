@@ -8,7 +8,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model", "opamp"]),
     ("trust", &[]),
     ("gateway", &["bus", "model", "opamp", "trust"]),
-    ("fleet", &["bus", "store", "model", "opamp"]),
+    ("fleet", &["bus", "store", "model", "opamp", "trust"]),
     ("control", &["bus", "store", "model", "opamp", "trust"]),
     (
         "muster",
@@ -47,6 +47,8 @@ pub(super) const FENCES: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["muster"]),
     ("metrics-exporter-prometheus", &["muster"]),
     ("rand", &["agent", "muster", "proxy"]),
+    ("aws-lc-rs", &["trust"]),
+    ("zeroize", &["trust"]),
     ("rustls", &["agent", "muster", "trust"]),
     ("tokio-rustls", &["agent", "trust"]),
     ("saphyr-parser", &["control"]),

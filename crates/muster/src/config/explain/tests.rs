@@ -101,6 +101,20 @@ fn a_file_that_cannot_be_read_is_said_once() {
 }
 
 #[test]
+fn each_file_of_a_list_is_looked_at() {
+    let there = file(&"0a".repeat(32));
+    let both = format!("{},no/such/key", there.path().display());
+    let explained = check(&["--secrets-key", &both]);
+    assert_eq!(row(&explained, "secrets_key").value.as_ref(), Some(&both));
+    let [said] = &explained.problems[..] else { panic!("{:?}", explained.problems) };
+    assert!(said.contains("reading no/such/key: "), "{said}");
+    let bad = file("hunter2");
+    let explained = check(&["--secrets-key", bad.path().to_str().unwrap()]);
+    let [said] = &explained.problems[..] else { panic!("{:?}", explained.problems) };
+    assert!(said.starts_with("--secrets-key ") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn what_the_file_gets_wrong_is_a_problem_and_the_rest_is_shown() {
     let file = file("fleet = \"north\"\nopamp_port = 1\n");
     let explained = check(&["--config", file.path().to_str().unwrap()]);
