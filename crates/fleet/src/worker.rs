@@ -47,7 +47,10 @@ impl Worker {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        let Config { limits, vault: _ } = config;
+        let Config { limits, vault } = config;
+        if let Some(vault) = vault {
+            tracing::info!(keys = vault.ids().join(","), "opens what is sealed");
+        }
         let ledger = Ledger::new(ledger, &limits, clock.clone());
         let (quarantine, poison) = (Quarantine::default(), Poison::default());
         let lists = Lists::new(records.clone(), clock.clone());
