@@ -1,6 +1,8 @@
 //! Events of the log, between model and wire. Written by workers, read by views; both must agree,
 //! so both use this.
 
+mod offers;
+
 use bytes::Bytes;
 use model::command::{CommandId, Progress};
 use model::components::ListHash;
@@ -82,7 +84,7 @@ pub fn decode(event: AgentEvent) -> Option<Told> {
 }
 
 /// Every event and its kind on the wire.
-pub(crate) const KINDS: [(Event, Kind); 21] = [
+pub(crate) const KINDS: [(Event, Kind); 23] = [
     (Event::Appeared, Kind::Appeared),
     (Event::Connected, Kind::Connected),
     (Event::Disconnected, Kind::Disconnected),
@@ -97,6 +99,8 @@ pub(crate) const KINDS: [(Event, Kind); 21] = [
     (Event::ConnectionSettingsStatusChanged, Kind::ConnectionSettingsStatusChanged),
     (Event::OfferChanged, Kind::OfferChanged),
     (Event::ConfigDelivered, Kind::ConfigDelivered),
+    (Event::PackagesDelivered, Kind::PackagesDelivered),
+    (Event::ConnectionSettingsDelivered, Kind::ConnectionSettingsDelivered),
     (Event::FullStateRequested, Kind::FullStateRequested),
     (Event::DuplicateDetected, Kind::DuplicateDetected),
     (Event::LabelsChanged, Kind::LabelsChanged),
@@ -142,6 +146,8 @@ fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
             delivered: config.delivered,
             refused: config.refused,
         }),
+        packages: summary.packages.as_deref().map(offers::packages_to_wire),
+        connection_settings: summary.settings.as_deref().map(offers::settings_to_wire),
         component_list: summary.components.map_or(Bytes::new(), |list| list.0.to_vec().into()),
         restarts: summary.signs.restarts,
         full_reports: summary.signs.full_reports,
@@ -185,6 +191,8 @@ fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
             delivered: config.delivered,
             refused: config.refused,
         },
+        packages: summary.packages.map(|it| Box::new(offers::packages(it))),
+        settings: summary.connection_settings.map(|it| Box::new(offers::settings(it))),
         components: ListHash::from_slice(&summary.component_list),
         signs: Signs { restarts: summary.restarts, full_reports: summary.full_reports },
         commands: summary.commands.iter().filter_map(command).collect(),

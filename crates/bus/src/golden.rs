@@ -5,12 +5,18 @@ use bytes::Bytes;
 use model::command::{CommandId, Progress};
 use model::components::ListHash;
 use model::custom::Received;
-use model::record::{Offered, Owner, PolledCommand, Signs};
+use model::packages::{PackageHash, PackagesHash, PackagesOffer};
+use model::record::{Delivered as Sent, Offered, Owner, PolledCommand, Signs};
+use model::settings::{Class, SettingsHash, SettingsOffer, SettingsRef};
 use model::{
     AgentRecord, AgentSummary, ConfigHash, Event, GatewayId, RevisionRef, SessionId, Timestamp,
 };
 use opamp::InstanceUid;
-use opamp::v1::{AgentDescription, AnyValue, ComponentHealth, KeyValue, any_value::Value};
+use opamp::v1::{
+    AgentDescription, AnyValue, ComponentHealth, ConnectionSettingsStatus,
+    ConnectionSettingsStatuses, KeyValue, PackageDownloadDetails, PackageStatus, PackageStatusEnum,
+    PackageStatuses, any_value::Value,
+};
 use prost::Message;
 use services::Golden;
 
@@ -81,11 +87,19 @@ fn reports(files: &mut Golden) {
         epoch_floor: if version < 3 { 0 } else { 2 },
     });
     let reply = |outcome| ReportReply { outcome: Some(outcome) };
-    // Version 2 knows which decision made the offer.
-    hold(files, ("report-reply-accepted", 2), |version| {
+    // Version 2 knows which decision made the offer, version 3 that each kind has its own.
+    hold(files, ("report-reply-accepted", 3), |version| {
         let message = bytes(b"\x0a\x10reply");
         let offer_decision = if version < 2 { 0 } else { 11 };
-        let accepted = report_reply::Accepted { epoch: 3, message, refused: true, offer_decision };
+        let (settings_decision, packages_decision) = if version < 3 { (0, 0) } else { (12, 13) };
+        let accepted = report_reply::Accepted {
+            epoch: 3,
+            message,
+            refused: true,
+            offer_decision,
+            settings_decision,
+            packages_decision,
+        };
         reply(report_reply::Outcome::Accepted(accepted))
     });
     hold(files, ("report-reply-stale", 1), |_| {
@@ -145,10 +159,17 @@ fn asked_of_gateways(files: &mut Golden) {
     use gateway_request::Request;
     let request = |request| GatewayRequest { request: Some(request) };
     let reply = |reply| GatewayReply { reply: Some(reply) };
-    // Version 2 knows which decision made the offer.
-    hold(files, ("deliver", 2), |version| {
+    // Version 2 knows which decision made the offer, version 3 that each kind has its own.
+    hold(files, ("deliver", 3), |version| {
         let decision = if version < 2 { 0 } else { 11 };
-        let target = deliver::Target { instance_uid: bytes(UID), epoch: 3, decision };
+        let (settings_decision, packages_decision) = if version < 3 { (0, 0) } else { (12, 13) };
+        let target = deliver::Target {
+            instance_uid: bytes(UID),
+            epoch: 3,
+            decision,
+            settings_decision,
+            packages_decision,
+        };
         request(Request::Deliver(Deliver { message: bytes(b"offer"), targets: vec![target] }))
     });
     hold(files, ("probe", 1), |_| {
@@ -223,14 +244,20 @@ fn events(files: &mut Golden) {
     let (summary, message) = (Some(summary), Some(said));
     let told = Told { instance_uid: uid, version: 5, at, events: kinds, summary, message };
     // Version 2 knows custom messages and capabilities, version 3 commands and their signs,
-    // version 4 lists of components.
-    for (version, bytes) in files.versions("event", 4, &today) {
+    // version 4 lists of components, version 5 packages and connection settings.
+    for (version, bytes) in files.versions("event", 5, &today) {
         let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
         let mut told = told.clone();
         if version < 2 {
             told.events.retain(|event| *event != Event::CustomMessageReceived);
             told.summary.as_mut().unwrap().custom_capabilities.clear();
             told.message = None;
+        }
+        if version < 5 {
+            let new = [Event::PackagesDelivered, Event::ConnectionSettingsDelivered];
+            told.events.retain(|event| !new.contains(event));
+            let summary = told.summary.as_mut().unwrap();
+            (summary.packages, summary.settings) = (None, None);
         }
         if version < 4 {
             told.summary.as_mut().unwrap().components = None;
@@ -283,6 +310,7 @@ fn record() -> AgentRecord {
     let capabilities = vec!["org.example.profile".to_owned()];
     record.reported.custom_capabilities = Some(opamp::v1::CustomCapabilities { capabilities });
     record.components = Some(ListHash([6; 32]));
+    offers(&mut record);
     record.signs = Signs { restarts: 2, full_reports: 3 };
     record.commands.push(PolledCommand {
         id: CommandId([8; 16]),
@@ -295,4 +323,47 @@ fn record() -> AgentRecord {
     });
     record.last_seen = Timestamp(1_700_000_000_002);
     record
+}
+
+/// Packages and connection settings, each with a word of the agent's.
+fn offers(record: &mut AgentRecord) {
+    let packages = vec![("collector".to_owned(), PackageHash([2; 32]))];
+    let hash = PackagesHash::of(&packages);
+    let at = Timestamp(1_700_000_000_001);
+    let sent = |hash| Some(Sent { hash, epoch: 2, n: 0, at });
+    record.packages.offered =
+        Some(PackagesOffer { set: "edge".to_owned(), revision: 3, hash, packages });
+    record.packages.decision = 12;
+    record.packages.delivered = sent(hash.0);
+    let downloading = PackageStatus {
+        name: "collector".to_owned(),
+        status: PackageStatusEnum::Downloading.into(),
+        download_details: Some(PackageDownloadDetails {
+            download_percent: 12.5,
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    record.reported.package_statuses = Some(PackageStatuses {
+        packages: [("collector".to_owned(), downloading)].into(),
+        server_provided_all_packages_hash: hash.0.to_vec(),
+        ..Default::default()
+    });
+    let class = Class::Other("kafka".to_owned());
+    let settings = SettingsRef {
+        settings: "backend".to_owned(),
+        revision: 4,
+        class: class.clone(),
+        hash: SettingsHash([5; 32]),
+    };
+    let offer = SettingsOffer { classes: [(class, settings)].into(), credential: 0 };
+    let hash = offer.hash();
+    record.settings.delivered = sent(hash.0);
+    record.settings.failed.push(hash.0);
+    (record.settings.offered, record.settings.decision) = (Some(offer), 13);
+    record.reported.connection_settings_status = Some(ConnectionSettingsStatus {
+        last_connection_settings_hash: hash.0.to_vec(),
+        status: ConnectionSettingsStatuses::Failed.into(),
+        error_message: "no route".to_owned(),
+    });
 }

@@ -42,8 +42,9 @@ fn golden_messages_are_understood_for_ever() {
 }
 
 fn agents(files: &mut Golden) {
-    // Version 2 knows custom capabilities, version 3 components.
-    hold(files, ("agent", 2), agent);
+    // Version 2 knows custom capabilities, version 3 packages and connection settings, requests
+    // components.
+    hold(files, ("agent", 3), agent);
     hold(files, ("list-agents-request", 3), |version| ListAgentsRequest {
         selector: "env=prod".to_owned(),
         page_size: 50,
@@ -71,7 +72,7 @@ fn agents(files: &mut Golden) {
     });
     hold(files, ("label-agents-response", 1), |_| LabelAgentsResponse {
         changed_agents: 3,
-        impact: Some(impact()),
+        impact: Some(impact(1)),
     });
 }
 
@@ -134,18 +135,19 @@ fn configs(files: &mut Golden) {
 }
 
 fn assignments(files: &mut Golden) {
-    hold(files, ("set-assignment-request", 1), |_| SetAssignmentRequest {
-        assignment: Some(assignment()),
+    // Version 2 knows packages and connection settings.
+    hold(files, ("set-assignment-request", 2), |version| SetAssignmentRequest {
+        assignment: Some(assignment(version)),
         validate_only: true,
     });
-    hold(files, ("set-assignment-response", 1), |_| SetAssignmentResponse {
-        assignment: Some(assignment()),
+    hold(files, ("set-assignment-response", 2), |version| SetAssignmentResponse {
+        assignment: Some(assignment(version)),
         matched_agents: 300,
         affected_agents: 2,
-        impact: Some(impact()),
+        impact: Some(impact(version)),
     });
     hold(files, ("list-assignments-response", 1), |_| ListAssignmentsResponse {
-        assignments: vec![assignment()],
+        assignments: vec![assignment(1)],
         hold: Some(held()),
     });
     hold(files, ("delete-assignment-request", 1), |_| DeleteAssignmentRequest {
@@ -171,10 +173,10 @@ fn commands(files: &mut Golden) {
     hold(files, ("create-command-response", 1), |_| CreateCommandResponse {
         command: Some(given()),
         matched_agents: 9,
-        told: Some(impact()),
+        told: Some(impact(1)),
         disconnected_agents: 2,
         polling_agents: 3,
-        unable: Some(impact()),
+        unable: Some(impact(1)),
     });
     hold(files, ("list-commands-request", 1), |_| ListCommandsRequest {
         page_size: 50,
@@ -257,7 +259,7 @@ fn fleet(files: &mut Golden) {
             config_pending: 2,
             config_failed: 1,
         }),
-        offers: Some(Offers { hold: Some(held()), in_flight: 4, assignments: vec![assignment()] }),
+        offers: Some(Offers { hold: Some(held()), in_flight: 4, assignments: vec![assignment(1)] }),
     });
     hold(files, ("list-gateways-response", 1), |_| ListGatewaysResponse {
         gateways: vec![gateway()],
@@ -321,6 +323,21 @@ fn agent(version: u32) -> Agent {
             1 => Vec::new(),
             _ => vec!["org.example.profile".to_owned()],
         },
+        packages: (version > 2).then(|| AgentPackages {
+            status: agent_packages::Status::Failed.into(),
+            offered_revision: "packageSets/edge/revisions/3".to_owned(),
+            offered_hash: vec![7; 32],
+            error_message: "no space".to_owned(),
+            download_percent: Some(12.5),
+        }),
+        connection_settings: (version > 2).then(|| AgentConnectionSettings {
+            status: agent_connection_settings::Status::Applying.into(),
+            offered: vec![agent_connection_settings::Offered {
+                class: "own-metrics".to_owned(),
+                revision: "connectionSettings/backend/revisions/4".to_owned(),
+            }],
+            error_message: "no route".to_owned(),
+        }),
     }
 }
 
@@ -342,7 +359,8 @@ fn revision() -> ConfigRevision {
     }
 }
 
-fn assignment() -> Assignment {
+/// Version 2 knows that it may give packages and settings; all three at once prove the fields.
+fn assignment(version: u32) -> Assignment {
     use assignment::{Progress, State};
     Assignment {
         name: "assignments/all".to_owned(),
@@ -361,16 +379,31 @@ fn assignment() -> Assignment {
             waiting: 192,
         }),
         actor: "alice".to_owned(),
+        package_set_revision: since(version, "packageSets/edge/revisions/3"),
+        settings_revision: since(version, "connectionSettings/backend/revisions/4"),
     }
 }
 
-fn impact() -> Impact {
+/// What version 2 says.
+fn since(version: u32, text: &str) -> String {
+    if version < 2 { String::new() } else { text.to_owned() }
+}
+
+/// Version 2 knows what becomes of packages.
+fn impact(version: u32) -> Impact {
     let kind = impact::Kind {
         service_name: "otelcol".to_owned(),
         service_version: "0.150.0".to_owned(),
         agents: 2,
     };
-    Impact { agents: 3, kinds: vec![kind], disconnected_agents: 1 }
+    let deleted = impact::DeletedPackage { package: "addon".to_owned(), agents: 2 };
+    Impact {
+        agents: 3,
+        kinds: vec![kind],
+        disconnected_agents: 1,
+        deleted_packages: if version < 2 { Vec::new() } else { vec![deleted] },
+        incomplete_agents: if version < 2 { 0 } else { 4 },
+    }
 }
 
 fn held() -> Hold {

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments};
+use model::packages::PackageSetRef;
+use model::settings::SettingsRef;
 use model::{Clock, Config, ConfigHash, Revision};
 use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
@@ -114,6 +116,16 @@ impl Ledger {
             Version::ABSENT => Err(Error::NotFound(format!("configs/{name}"))),
             _ => Ok(held.value),
         }
+    }
+
+    /// One revision of a package set.
+    pub(crate) fn package_set(&self, name: &str, _: Which) -> Result<PackageSetRef, Error> {
+        Err(Error::NotFound(format!("packageSets/{name}")))
+    }
+
+    /// One revision of connection settings.
+    pub(crate) fn settings(&self, name: &str, _: Which) -> Result<SettingsRef, Error> {
+        Err(Error::NotFound(format!("connectionSettings/{name}")))
     }
 
     /// Every config, by name.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use model::assign::Assignments;
 use model::components::ListHash;
 use model::selector::Selector;
+use model::summary::{PackagesState, SettingsState};
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentCapabilities;
@@ -269,11 +270,21 @@ impl View {
     pub(crate) fn unanswered(&self) -> Vec<InstanceUid> {
         let (state, now) = (self.read(), self.clock.now());
         let waiting = |entry: &Entry| {
-            let config = &entry.summary.config;
-            config.offered.is_some()
-                && !config.is_about_offer()
-                && takes_config(&entry.summary)
-                && entry.summary.gateway.is_some()
+            let agent = &entry.summary;
+            let config = &agent.config;
+            let config = config.offered.is_some() && !config.is_about_offer();
+            let says = |bit| opamp::capability::has(agent.capabilities, bit);
+            let packages = agent.packages.as_ref().is_some_and(|it| {
+                let silent = !says(AgentCapabilities::ReportsPackageStatuses);
+                let open = it.offered.is_some() && !it.refused;
+                open && it.state == PackagesState::Unknown && !(silent && it.delivered)
+            });
+            let settings = agent.settings.as_ref().is_some_and(|it| {
+                let silent = !says(AgentCapabilities::ReportsConnectionSettingsStatus);
+                !it.refused && it.state == SettingsState::Unknown && !(silent && it.delivered)
+            });
+            ((config && takes_config(agent)) || packages || settings)
+                && agent.gateway.is_some()
                 && self.connected(&state, entry, now)
         };
         state.agents.iter().filter(|(_, entry)| waiting(entry)).map(|(uid, _)| *uid).collect()

@@ -10,14 +10,15 @@ use model::components::ListHash;
 use model::custom::Received;
 use model::record::Owner;
 use model::seams::new_uid;
-use model::session::{self, Context, Handover, Input, Outcome, Reply, Rival, step};
-use model::{AgentRecord, AgentSummary, Clock, ConfigHash, Event, GatewayId, Random, Timestamp};
+use model::session::{self, Context, Handover, Input, Outcome, Pushed, Rival, Withheld, step};
+use model::{AgentRecord, AgentSummary, Clock, Event, GatewayId, Random, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
 use store::quarantine::Quarantine;
 use store::{Key, Outcome as Written, POLLS, Presence, Store, Stored, Version, Write, tables};
 use tokio::time::timeout;
 
+use crate::bodies::Bodies;
 use crate::components::{Lists, Said};
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
@@ -54,15 +55,15 @@ pub(crate) enum What {
     Command { id: CommandId, message: Vec<u8>, not_after: Timestamp, withdraw: bool },
     Assess,
     Labelled { labels: BTreeMap<String, String>, version: u64 },
-    Pushed { epoch: u64, hash: ConfigHash, decision: u64 },
+    Pushed { epoch: u64, what: Pushed, decision: u64 },
 }
 
 /// What became of a job.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) outcome: Outcome,
-    /// The encoded `remote_config` field that the reply is to carry.
-    pub(crate) offer: Option<Bytes>,
+    /// The encoded fields with offers that the reply is to carry.
+    pub(crate) offers: Bytes,
     /// The record as it is stored now.
     pub(crate) record: Arc<AgentRecord>,
     /// The session that lost the agent to this job.
@@ -368,14 +369,15 @@ impl Engine {
                 known_list: lists.get(index).copied(),
                 generation: self.generation(&Key::agent(&record.instance_uid)).0,
                 intent: known.map(Known::intent),
+                withheld: Withheld::default(),
             };
             let mut result = step(&record, &input, &context);
-            let mut offer = None;
-            if let Outcome::Reply(Reply { offer: Some(wanted), .. }) = &result.outcome {
-                offer = self.ledger.offer(&wanted.hash).await.ok().flatten();
-                if offer.is_none() {
-                    // Without its body the offer waits for a later message.
-                    context.intent = None;
+            let mut bodies = Bodies::default();
+            if let Outcome::Reply(reply) = &result.outcome {
+                bodies = self.bodies(&reply.offers, &record.instance_uid).await;
+                if bodies.withheld != Withheld::default() {
+                    // An offer without its body waits for a later message.
+                    context.withheld = bodies.withheld;
                     result = step(&record, &input, &context);
                 }
             }
@@ -388,7 +390,8 @@ impl Engine {
             // Presence was about the number before this job.
             answered = None;
             let (outcome, record) = (result.outcome, Arc::new(record.clone()));
-            done.push((*index, Done { outcome, offer, record, superseded }));
+            let offers = bodies.together();
+            done.push((*index, Done { outcome, offers, record, superseded }));
         }
         events.sort_unstable();
         events.dedup();
@@ -545,8 +548,8 @@ impl What {
             }),
             Self::Assess => Input::Assess,
             Self::Labelled { labels, version } => Input::Labelled { labels, version: *version },
-            Self::Pushed { epoch, hash, decision } => {
-                Input::Pushed { epoch: *epoch, hash: *hash, decision: *decision }
+            Self::Pushed { epoch, what, decision } => {
+                Input::Pushed { epoch: *epoch, what, decision: *decision }
             }
         }
     }

@@ -15,6 +15,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use store::quarantine::Quarantine;
 use store::{Generation, Key, Store, Stored, tables};
+use trust::Vault;
 
 use crate::{Error, Limits, reply};
 
@@ -22,6 +23,7 @@ use crate::{Error, Limits, reply};
 #[derive(Debug)]
 pub(crate) struct Ledger {
     store: Arc<dyn Store>,
+    vault: Option<Arc<Vault>>,
     known: Mutex<Option<Arc<Known>>>,
     /// What is stored cannot be read: until it can, nobody is offered anything.
     unreadable: AtomicBool,
@@ -63,11 +65,16 @@ impl Weighter<ConfigHash, Bytes> for ByteWeight {
 const TYPICAL_BODY_BYTES: u64 = 4 << 10;
 
 impl Ledger {
-    pub(crate) fn new(store: Arc<dyn Store>, limits: &Limits, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        vault: Option<Arc<Vault>>,
+        limits: &Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let entries = usize::try_from(limits.bodies_bytes_max / TYPICAL_BODY_BYTES).unwrap_or(1024);
         let bodies = Cache::with_weighter(entries, limits.bodies_bytes_max, ByteWeight);
         let (unreadable, quarantine) = (AtomicBool::new(false), Quarantine::default());
-        Self { store, known: Mutex::default(), unreadable, quarantine, clock, bodies }
+        Self { store, vault, known: Mutex::default(), unreadable, quarantine, clock, bodies }
     }
 
     /// The assignments as last read; `None` until they were read once, and while they cannot be.
@@ -121,9 +128,27 @@ impl Ledger {
         self.refresh().await
     }
 
+    /// The vault that settings are sealed with, if there is one.
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.vault.as_deref()
+    }
+
+    /// A blob of the ledger, kept at hand as it is stored.
+    pub(crate) async fn blob(&self, hash: &[u8; 32]) -> Result<Option<Bytes>, Error> {
+        let key = ConfigHash(*hash);
+        if let Some(body) = self.bodies.get(&key) {
+            return Ok(Some(body));
+        }
+        let body = self.store.get_blob(&key).await?;
+        if let Some(body) = &body {
+            self.bodies.insert(key, body.clone());
+        }
+        Ok(body)
+    }
+
     /// The `remote_config` field that offers this config, encoded; `None` if the ledger does not
     /// have its body.
-    pub(crate) async fn offer(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn config(&self, hash: &ConfigHash) -> Result<Option<Bytes>, Error> {
         if let Some(offer) = self.bodies.get(hash) {
             return Ok(Some(offer));
         }

@@ -9,6 +9,7 @@
 //! die at any point. What may not enter: sockets, gRPC, and rules about what a record means.
 
 mod batch;
+mod bodies;
 mod command;
 mod components;
 mod engine;

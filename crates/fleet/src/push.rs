@@ -9,8 +9,8 @@ use bus::v1::{
     self, Deliver, GatewayRequest, Reassess, ReassessReply, delivered, gateway_reply,
     gateway_request,
 };
-use model::session::to_push;
-use model::{ConfigHash, GatewayId};
+use model::GatewayId;
+use model::session::{Pushed, to_push};
 use opamp::InstanceUid;
 
 use crate::engine::{Done, Engine, Job, What};
@@ -19,7 +19,15 @@ use crate::outbox::Announcement;
 use crate::{Error, reply};
 
 /// Offers that go to one gateway: one body, many agents.
-type Deliveries = BTreeMap<(GatewayId, ConfigHash), Vec<Addressee>>;
+type Deliveries = BTreeMap<(GatewayId, Push), Vec<Addressee>>;
+
+/// What is pushed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Push {
+    what: Pushed,
+    /// The agent that alone it is for.
+    only: Option<InstanceUid>,
+}
 
 /// An agent that is to be told, in which epoch, and by which decision.
 #[derive(Debug)]
@@ -51,8 +59,8 @@ impl Engine {
                 Err(_) => answer.failed += 1,
             }
         }
-        let deliveries = deliveries.into_iter().map(async |((gateway, hash), targets)| {
-            let delivered = self.deliver(gateway.clone(), hash, &targets).await;
+        let deliveries = deliveries.into_iter().map(async |((gateway, push), targets)| {
+            let delivered = self.deliver(gateway.clone(), &push, &targets).await;
             delivered.unwrap_or_else(|error| {
                 // Who was not reached is told when it speaks, or by the next reconciliation.
                 tracing::debug!(%gateway, %error, "offers not delivered");
@@ -86,19 +94,27 @@ impl Engine {
     async fn deliver(
         &self,
         gateway: GatewayId,
-        hash: ConfigHash,
+        push: &Push,
         targets: &[Addressee],
     ) -> Result<Vec<Job>, Error> {
-        let Some(offer) = self.ledger.offer(&hash).await? else {
+        let Some(body) = self.body(&push.what, push.only.as_ref()).await? else {
             return Ok(Vec::new());
         };
-        let target = |to: &Addressee| v1::deliver::Target {
-            instance_uid: to.uid.as_bytes().to_vec().into(),
-            epoch: to.epoch,
-            decision: to.decision,
+        let target = |to: &Addressee| {
+            let mut target = v1::deliver::Target {
+                instance_uid: to.uid.as_bytes().to_vec().into(),
+                epoch: to.epoch,
+                ..Default::default()
+            };
+            match push.what {
+                Pushed::Config(_) => target.decision = to.decision,
+                Pushed::Settings(_) => target.settings_decision = to.decision,
+                Pushed::Packages(_) => target.packages_decision = to.decision,
+            }
+            target
         };
         let deliver =
-            Deliver { message: reply::push(&offer), targets: targets.iter().map(target).collect() };
+            Deliver { message: reply::push(&body), targets: targets.iter().map(target).collect() };
         let request = GatewayRequest { request: Some(gateway_request::Request::Deliver(deliver)) };
         let timeout = self.limits.deliver_timeout;
         let answer = self.bus.request(&Subject::Gateway(gateway), &request, timeout).await?;
@@ -110,7 +126,11 @@ impl Engine {
         Ok(pushed
             .map(|(to, _)| Job {
                 uid: to.uid,
-                what: What::Pushed { epoch: to.epoch, hash, decision: to.decision },
+                what: What::Pushed {
+                    epoch: to.epoch,
+                    what: push.what.clone(),
+                    decision: to.decision,
+                },
                 deadline: None,
             })
             .collect())
@@ -118,12 +138,24 @@ impl Engine {
 }
 
 fn plan(deliveries: &mut Deliveries, uid: InstanceUid, done: &Done, known: &Known) {
-    let offer = to_push(&done.record, known.assignments());
-    if let (Some(offer), Some(owner)) = (offer, &done.record.owner) {
-        let to = (owner.gateway.clone(), offer.hash);
-        let (epoch, decision) = (done.record.epoch, done.record.offered.decision);
-        deliveries.entry(to).or_default().push(Addressee { uid, epoch, decision });
+    let record = &done.record;
+    let Some(owner) = &record.owner else { return };
+    for what in to_push(record, known.assignments()).each() {
+        let decision = match &what {
+            Pushed::Config(_) => record.offered.decision,
+            Pushed::Packages(_) => record.packages.decision,
+            Pushed::Settings(_) => record.settings.decision,
+        };
+        let only = is_personal(&what).then_some(uid);
+        let to = (owner.gateway.clone(), Push { what, only });
+        deliveries.entry(to).or_default().push(Addressee { uid, epoch: record.epoch, decision });
     }
+}
+
+/// Whether there is a credential in it.
+fn is_personal(what: &Pushed) -> bool {
+    let Pushed::Settings(part) = what else { return false };
+    part.opamp.as_ref().is_some_and(|opamp| opamp.credential != 0)
 }
 
 fn count(number: usize) -> u32 {

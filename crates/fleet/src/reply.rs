@@ -1,13 +1,16 @@
 //! ServerToAgent, put together from a reply and bodies that are encoded once and shared.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use model::ConfigHash;
+use model::packages::PackagesHash;
 use model::session::Reply;
 use opamp::v1::server_error_response::Details;
 use opamp::v1::{
-    AgentIdentification, RetryInfo, ServerErrorResponse, ServerErrorResponseType, ServerToAgent,
+    AgentIdentification, ConnectionSettingsOffers, PackageAvailable, PackagesAvailable, RetryInfo,
+    ServerErrorResponse, ServerErrorResponseType, ServerToAgent,
 };
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
@@ -31,8 +34,24 @@ pub(crate) fn remote_config(hash: &ConfigHash, body: &Bytes) -> Bytes {
     out.freeze()
 }
 
-/// The encoded ServerToAgent for one agent. `offer` is what [`remote_config`] made.
-pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offer: Option<&Bytes>) -> Bytes {
+/// The encoded field `ServerToAgent.packages_available` for these packages.
+pub(crate) fn packages_available(
+    packages: BTreeMap<String, PackageAvailable>,
+    hash: &PackagesHash,
+) -> Bytes {
+    let available = PackagesAvailable { packages, all_packages_hash: hash.0.to_vec() };
+    let message = ServerToAgent { packages_available: Some(available), ..Default::default() };
+    message.encode_to_vec().into()
+}
+
+/// The encoded field `ServerToAgent.connection_settings` with these offers.
+pub(crate) fn connection_settings(offers: ConnectionSettingsOffers) -> Bytes {
+    let message = ServerToAgent { connection_settings: Some(offers), ..Default::default() };
+    message.encode_to_vec().into()
+}
+
+/// The encoded ServerToAgent for one agent. `offers` are encoded fields of it.
+pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offers: &Bytes) -> Bytes {
     if let Some(command) = &reply.command {
         return commanded(instance_uid, command);
     }
@@ -45,12 +64,9 @@ pub(crate) fn message(instance_uid: &[u8], reply: &Reply, offer: Option<&Bytes>)
             .map(|uid| AgentIdentification { new_instance_uid: uid.as_bytes().to_vec() }),
         ..Default::default()
     };
-    let mut out =
-        BytesMut::with_capacity(message.encoded_len() + offer.map_or(0, |offer| offer.len()));
+    let mut out = BytesMut::with_capacity(message.encoded_len() + offers.len());
     message.encode(&mut out).expect("a buffer of the encoded length takes the message");
-    if let Some(offer) = offer {
-        out.put_slice(offer);
-    }
+    out.put_slice(offers);
     out.freeze()
 }
 
@@ -79,9 +95,9 @@ pub(crate) fn put_off(instance_uid: &[u8], pause: Duration) -> Bytes {
     message.encode_to_vec().into()
 }
 
-/// An offer to push, for any agent: the gateway adds each one's uid.
-pub(crate) fn push(offer: &Bytes) -> Bytes {
-    message(&[], &Reply::default(), Some(offer))
+/// Offers to push, for any agent: the gateway adds each one's uid.
+pub(crate) fn push(offers: &Bytes) -> Bytes {
+    message(&[], &Reply::default(), offers)
 }
 
 fn start_field(out: &mut BytesMut, number: u32, length: usize) {
@@ -106,7 +122,7 @@ mod tests {
         let hash = ConfigHash::of(&config.config_map);
         let offer = remote_config(&hash, &config.encode_to_vec().into());
         let reply = Reply { flags: 1, ..Default::default() };
-        let decoded = ServerToAgent::decode(message(&[1; 16], &reply, Some(&offer))).unwrap();
+        let decoded = ServerToAgent::decode(message(&[1; 16], &reply, &offer)).unwrap();
         assert_eq!(decoded.instance_uid, [1; 16]);
         assert_eq!(decoded.flags, 1);
         let remote = decoded.remote_config.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bus::v1::{Report, ReportReply, Transport, report_reply};
 use bytes::Bytes;
 use model::record::Owner;
-use model::session::{self, Outcome, Rival};
-use model::{GatewayId, SessionId, Timestamp};
+use model::session::{self, Outcome, Reply, Rival};
+use model::{AgentRecord, GatewayId, SessionId, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::AgentToServer;
 use prost::Message as _;
@@ -79,7 +79,14 @@ impl Engine {
         let uid = model::seams::new_uid(&*self.clock, &*self.random);
         let reply = session::identification(uid);
         match self.note_assigned(&[uid]).await {
-            Ok(()) => accepted(0, reply::message(&message.instance_uid, &reply, None), 0),
+            Ok(()) => {
+                let none = AgentRecord::new(uid, self.clock.now());
+                accepted(
+                    &none,
+                    &reply,
+                    reply::message(&message.instance_uid, &reply, &Bytes::new()),
+                )
+            }
             Err(error) => unavailable(&error.to_string()),
         }
     }
@@ -106,10 +113,9 @@ pub(crate) fn owner(gateway_id: &str, session_id: &[u8]) -> Result<Owner, Report
 /// What the gateway is told; `None` if nobody waits for it.
 pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<ReportReply> {
     match result {
-        Ok(Done { outcome: Outcome::Reply(reply), offer, record, .. }) => {
-            let offer = offer.as_ref().filter(|_| reply.offer.is_some());
-            let decision = offer.map_or(0, |_| record.offered.decision);
-            Some(accepted(reply.epoch, reply::message(uid.as_bytes(), reply, offer), decision))
+        Ok(Done { outcome: Outcome::Reply(reply), offers, record, .. }) => {
+            let message = reply::message(uid.as_bytes(), reply, offers);
+            Some(accepted(record, reply, message))
         }
         Ok(Done { outcome: Outcome::Stale, .. }) => {
             let stale = report_reply::Stale {};
@@ -122,8 +128,18 @@ pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<
     }
 }
 
-fn accepted(epoch: u64, message: Bytes, offer_decision: u64) -> ReportReply {
-    let accepted = report_reply::Accepted { epoch, message, refused: false, offer_decision };
+/// The message, and the decisions that made the offers in it.
+fn accepted(record: &AgentRecord, reply: &Reply, message: Bytes) -> ReportReply {
+    let (offers, epoch) = (&reply.offers, reply.epoch);
+    let decision = |offered: bool, decision: u64| if offered { decision } else { 0 };
+    let accepted = report_reply::Accepted {
+        epoch,
+        message,
+        refused: false,
+        offer_decision: decision(offers.config.is_some(), record.offered.decision),
+        settings_decision: decision(offers.settings.is_some(), record.settings.decision),
+        packages_decision: decision(offers.packages.is_some(), record.packages.decision),
+    };
     ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
 }
 
@@ -131,7 +147,7 @@ fn accepted(epoch: u64, message: Bytes, offer_decision: u64) -> ReportReply {
 fn put_off(epoch: u64, instance_uid: &[u8], pause: Duration) -> ReportReply {
     metrics::counter!("muster_fleet_put_off_total").increment(1);
     let message = reply::put_off(instance_uid, pause);
-    let accepted = report_reply::Accepted { epoch, message, refused: true, offer_decision: 0 };
+    let accepted = report_reply::Accepted { epoch, message, refused: true, ..Default::default() };
     ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
 }
 

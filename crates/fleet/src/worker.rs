@@ -48,10 +48,10 @@ impl Worker {
         random: Arc<dyn Random>,
     ) -> Self {
         let Config { limits, vault } = config;
-        if let Some(vault) = vault {
+        if let Some(vault) = &vault {
             tracing::info!(keys = vault.ids().join(","), "opens what is sealed");
         }
-        let ledger = Ledger::new(ledger, &limits, clock.clone());
+        let ledger = Ledger::new(ledger, vault, &limits, clock.clone());
         let (quarantine, poison) = (Quarantine::default(), Poison::default());
         let lists = Lists::new(records.clone(), clock.clone());
         let engine =

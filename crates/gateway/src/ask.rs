@@ -24,7 +24,7 @@ use crate::incoming::Incoming;
 use crate::reply;
 use crate::session::Name;
 use crate::shared::{Shared, panicked};
-use crate::ws::{Frame, Kind, NotTaken};
+use crate::ws::{Decisions, Frame, Kind, NotTaken};
 
 /// Pause before the first repeat, doubled up to the last; up to twice as long is drawn.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -89,19 +89,24 @@ pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: 
             }
             reply
         };
-        let (frame, decision) = match reply {
+        let (frame, decisions) = match reply {
             Some(accepted) => {
                 let message = shared.within_send_limit(&uid, accepted.message);
                 let kind = reply::kind(&message, uid);
-                (Frame::message(message, kind), accepted.offer_decision)
+                let decisions = Decisions([
+                    accepted.offer_decision,
+                    accepted.settings_decision,
+                    accepted.packages_decision,
+                ]);
+                (Frame::message(message, kind), decisions)
             }
             None => {
                 let error = not_stored(&shared, &connection, &message);
-                (Frame::message(error, Kind::Error(uid)), 0)
+                (Frame::message(error, Kind::Error(uid)), Decisions::default())
             }
         };
         let room = shared.limits.replies_bytes_max;
-        if connection.reply(&uid, decision, frame, room) == Err(NotTaken::Full) {
+        if connection.reply(&uid, decisions, frame, room) == Err(NotTaken::Full) {
             tracing::debug!(agent = %uid, "connection cut: it does not read its replies");
             connection.cut();
         }

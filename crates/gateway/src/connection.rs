@@ -16,7 +16,7 @@ use crate::incoming::Incoming;
 use crate::session::{Ended, Name, Session};
 use crate::shared::Shared;
 use crate::vitals::Vitals;
-use crate::ws::{Frame, Kind, NotTaken, Outbox};
+use crate::ws::{Decisions, Frame, NotTaken, Outbox, Parts};
 
 /// One WebSocket.
 #[derive(Debug)]
@@ -259,19 +259,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues an offer of a decision for an agent, unless a newer one was sent.
+    /// Queues offers for an agent, but for those of which newer ones were sent.
     pub(crate) fn offer(
         &self,
         uid: &InstanceUid,
-        decision: u64,
+        decisions: Decisions,
         offer: Frame,
         bytes_max: usize,
     ) -> Result<(), NotTaken> {
         let mut agents = self.agents();
         let at = agents.find(uid).map_err(|_| NotTaken::Closing)?;
-        if !agents.sessions[at].offers(decision) {
-            return Err(NotTaken::Outdated);
-        }
+        let outdated = agents.sessions[at].offers(offer.offers(), decisions);
+        let offer = offer.without(outdated).map_err(|_| NotTaken::Outdated)?;
         // Queued before anybody else looks, or an older one might slip in behind it.
         self.outbox.push(offer, bytes_max)?;
         drop(agents);
@@ -279,20 +278,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a worker's reply, without its offer if that is of an older decision than one that was
-    /// sent.
+    /// Queues a worker's reply, without offers of which newer ones were sent.
     pub(crate) fn reply(
         &self,
         uid: &InstanceUid,
-        decision: u64,
+        decisions: Decisions,
         mut reply: Frame,
         bytes_max: usize,
     ) -> Result<(), NotTaken> {
         let mut agents = self.agents();
-        let outdated = agents.find(uid).is_ok_and(|at| !agents.sessions[at].offers(decision));
-        if outdated && matches!(reply.kind(), Kind::Offering(_)) {
+        let outdated = match agents.find(uid) {
+            Ok(at) => agents.sessions[at].offers(reply.offers(), decisions),
+            Err(_) => Parts::NONE,
+        };
+        if !outdated.is_empty() {
             metrics::counter!("muster_gateway_offers_outdated_total").increment(1);
-            reply = reply.without_offer();
+            reply = reply.without(outdated).expect("an answer is more than its offers");
         }
         self.outbox.push(reply, bytes_max)?;
         drop(agents);

@@ -25,7 +25,7 @@ use crate::reply;
 use crate::shared::Shared;
 use crate::shed;
 use crate::trace;
-use crate::ws::{Frame, Kind, NotTaken, Stub};
+use crate::ws::{Decisions, Frame, Kind, NotTaken, Stub};
 
 /// Answers requests until the bus is gone for good.
 pub(crate) async fn run(shared: Arc<Shared>, mut inbox: Inbox<GatewayRequest>) {
@@ -87,9 +87,7 @@ async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
         let outcomes = vec![Outcome::Unspecified.into(); ask.targets.len()];
         return Delivered { outcomes };
     }
-    // Nothing may take the place of what is more than an offer.
-    let offers = reply::is_offer(&ask.message);
-    let queue = |target| queue(shared, target, &ask.message, offers);
+    let queue = |target| queue(shared, target, &ask.message);
     let queued: Vec<Result<Queued, Outcome>> = ask.targets.iter().map(queue).collect();
     let deadline = Instant::now() + shared.limits.deliver_deadline;
     let mut outcomes = Vec::with_capacity(queued.len());
@@ -111,16 +109,18 @@ struct Queued {
     may_wait: bool,
 }
 
-fn queue(shared: &Shared, target: &Target, body: &Bytes, offers: bool) -> Result<Queued, Outcome> {
+fn queue(shared: &Shared, target: &Target, body: &Bytes) -> Result<Queued, Outcome> {
     let uid = &target.instance_uid[..];
     let uid = InstanceUid::try_from(uid).map_err(|_| Outcome::NotOwner)?;
     let holder = shared.index.get(&uid).filter(|holder| holder.epoch == target.epoch);
     let connection = holder.ok_or(Outcome::NotOwner)?.connection;
-    let kind = if offers { Kind::Offer(uid) } else { Kind::Unique };
+    let kind = reply::pushed_kind(body, uid);
+    let decisions =
+        Decisions([target.decision, target.settings_decision, target.packages_decision]);
     let (frame, stub) = Frame::addressed(&uid, body.clone(), kind).with_ticket();
     let room = shared.limits.outbox_bytes_max;
-    match connection.offer(&uid, target.decision, frame, room) {
-        Ok(()) => Ok(Queued { stub, connection, may_wait: offers }),
+    match connection.offer(&uid, decisions, frame, room) {
+        Ok(()) => Ok(Queued { stub, connection, may_wait: kind != Kind::Unique }),
         Err(NotTaken::Full) => Err(Outcome::Busy),
         Err(NotTaken::Closing) => Err(Outcome::NotOwner),
         Err(NotTaken::Outdated) => {

@@ -13,7 +13,7 @@ use opamp::v1::{
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use crate::ws::Kind;
+use crate::ws::{Kind, Parts};
 
 /// What follows the uid in the answer to a heartbeat.
 pub(crate) fn heartbeat_tail() -> Bytes {
@@ -112,19 +112,25 @@ fn error(
 
 /// What a worker's reply to an agent is, by the fields that are in it.
 pub(crate) fn kind(reply: &[u8], uid: InstanceUid) -> Kind {
-    /// Numbers in `ServerToAgent` of `instance_uid`, `flags` and `capabilities`; `remote_config`.
+    /// Numbers in `ServerToAgent` of `instance_uid`, `flags` and `capabilities`.
     const PLAIN: [u32; 3] = [1, 6, 7];
-    const OFFER: u32 = 3;
-    let (mut rest, mut kind) = (reply, Kind::Acknowledgement(uid));
+    let (mut rest, mut offers) = (reply, Parts::NONE);
     while !rest.is_empty() {
         match decode_key(&mut rest) {
-            Ok((OFFER, wire)) if skipped(OFFER, wire, &mut rest) => kind = Kind::Offering(uid),
-            Ok((number, wire)) if PLAIN.contains(&number) && skipped(number, wire, &mut rest) => {}
-            // Something that may be there only once, or that this version does not know.
+            Ok((number, wire)) if skipped(number, wire, &mut rest) => match Parts::of_field(number)
+            {
+                Some(part) => offers = offers.or(part),
+                None if PLAIN.contains(&number) => {}
+                // Something that may be there only once, or that this version does not know.
+                None => return Kind::Unique,
+            },
             Ok(_) | Err(_) => return Kind::Unique,
         }
     }
-    kind
+    match offers {
+        Parts::NONE => Kind::Acknowledgement(uid),
+        parts => Kind::Offering(uid, parts),
+    }
 }
 
 /// What a message to an agent changes for its session here.
@@ -147,9 +153,12 @@ pub(crate) fn said(message: &[u8]) -> Said {
     }
 }
 
-/// Whether a message to an agent is an offer and nothing else.
-pub(crate) fn is_offer(message: &[u8]) -> bool {
-    matches!(kind(message, InstanceUid::from_bytes([0; 16])), Kind::Offering(_))
+/// What a message that answers nothing is. Nothing may take the place of what is more than offers.
+pub(crate) fn pushed_kind(message: &[u8], uid: InstanceUid) -> Kind {
+    match kind(message, uid) {
+        Kind::Offering(uid, parts) => Kind::Offer(uid, parts),
+        _ => Kind::Unique,
+    }
 }
 
 fn skipped(number: u32, wire: WireType, rest: &mut &[u8]) -> bool {
@@ -250,7 +259,10 @@ mod tests {
         assert_eq!(of(&plain), Kind::Acknowledgement(uid));
         let remote_config = Some(Default::default());
         let offering = ServerToAgent { remote_config, ..plain.clone() };
-        assert_eq!(of(&offering), Kind::Offering(uid));
+        assert_eq!(of(&offering), Kind::Offering(uid, Parts::CONFIG));
+        let connection_settings = Some(Default::default());
+        let both = ServerToAgent { connection_settings, ..offering.clone() };
+        assert_eq!(of(&both), Kind::Offering(uid, Parts::CONFIG.or(Parts::SETTINGS)));
         let command = Some(Default::default());
         assert_eq!(of(&ServerToAgent { command, ..offering }), Kind::Unique);
         let mut unknown = plain.encode_to_vec();

@@ -9,6 +9,7 @@ use opamp::InstanceUid;
 
 use crate::bucket::{Bucket, Rate};
 use crate::incoming::Incoming;
+use crate::ws::{Decisions, Parts};
 
 /// An agent's session.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub(crate) struct Session {
     answered: Option<u64>,
     /// What the agent last said it can do.
     capabilities: u64,
-    /// The newest decision whose offer was sent, or is about to be.
-    offered: u64,
+    /// The newest decisions whose offers were sent, or are about to be.
+    offered: Decisions,
     /// The uid that it was given in place of its own, if it was.
     renamed: Option<Box<InstanceUid>>,
     /// What it may still say.
@@ -95,7 +96,7 @@ impl Session {
             n: 0,
             answered: None,
             capabilities: 0,
-            offered: 0,
+            offered: Decisions::default(),
             renamed: None,
             messages: Bucket::default(),
             busy: false,
@@ -280,12 +281,10 @@ impl Session {
         self.soil();
     }
 
-    /// An offer of this decision is about to be sent. False if a newer one was (rule G8): it must
-    /// not be. 0 is no decision, and nothing is known of its age.
-    pub(crate) fn offers(&mut self, decision: u64) -> bool {
-        let older = decision != 0 && decision < self.offered;
-        self.offered = self.offered.max(decision);
-        !older
+    /// Offers of these decisions are about to be sent. Returns those that must not be, since newer
+    /// ones were (rule G8).
+    pub(crate) fn offers(&mut self, parts: Parts, decisions: Decisions) -> Parts {
+        self.offered.outdate(parts, decisions)
     }
 
     /// The agent is held elsewhere, or its goodbye is taken: what is said next claims it anew.
@@ -296,7 +295,7 @@ impl Session {
         self.epoch = 0;
         self.n = 0;
         self.answered = None;
-        self.offered = 0;
+        self.offered = Decisions::default();
     }
 
     /// What workers are told of its end; `None` if it held nothing.
@@ -463,12 +462,13 @@ mod tests {
     #[test]
     fn an_older_decision_never_follows_a_newer_one() {
         let mut session = claimed();
-        assert!(session.offers(5) && session.offers(5), "the same again");
-        assert!(!session.offers(4));
-        assert!(session.offers(0), "of unknown age");
-        assert!(session.offers(6) && !session.offers(5));
+        let taken = |session: &mut Session, decision| {
+            session.offers(Parts::CONFIG, Decisions([decision, 0, 0])).is_empty()
+        };
+        assert!(taken(&mut session, 5) && taken(&mut session, 5), "the same again");
+        assert!(!taken(&mut session, 4));
         session.forget(SessionId([2; 16]));
-        assert!(session.offers(1), "another session");
+        assert!(taken(&mut session, 1), "another session");
     }
 
     #[test]

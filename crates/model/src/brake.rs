@@ -9,8 +9,10 @@ use opamp::InstanceUid;
 use opamp::v1::{AgentCapabilities, RemoteConfigStatuses};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{ConfigHash, RevisionRef};
-use crate::summary::AgentSummary;
+use crate::assign::Content;
+use crate::config::ConfigHash;
+use crate::settings::Class;
+use crate::summary::{AgentSummary, PackagesState, SettingsState};
 
 /// Failures that stop a decision, if the operator does not say.
 pub const FAILURES_DEFAULT: u32 = 10;
@@ -47,14 +49,14 @@ pub enum Stage {
     },
 }
 
-/// Where an agent stands with the config of its assignment.
+/// Where an agent stands with what it is assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It takes no remote config.
+    /// It does not take such a thing.
     Unsupported,
-    /// It runs it; or it never says, and was told.
+    /// It has it; or it never says, and was told.
     Applied,
-    /// It said that it cannot run it.
+    /// It said that it cannot have it.
     Failed,
     /// It may have it, and has not said how it went.
     InFlight,
@@ -67,9 +69,9 @@ pub enum Standing {
 /// The agents of an assignment, counted by where they stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Agents that take remote config.
+    /// Agents that take such a thing.
     pub agents: usize,
-    /// They run it.
+    /// They have it.
     pub applied: usize,
     /// They cannot.
     pub failed: usize,
@@ -81,10 +83,10 @@ pub struct Tally {
     pub away: usize,
 }
 
-/// An agent's place in the queue for a config. Another config has another order, so that it is
-/// not always the same agents that go first.
-pub fn rank(uid: &InstanceUid, config: &ConfigHash) -> u64 {
-    let digest = Sha256::new().chain_update(uid.as_bytes()).chain_update(config.0).finalize();
+/// An agent's place in the queue for what has this digest. Something else has another order, so
+/// that it is not always the same agents that go first.
+pub fn rank(uid: &InstanceUid, content: &[u8; 32]) -> u64 {
+    let digest = Sha256::new().chain_update(uid.as_bytes()).chain_update(content).finalize();
     let (first, _) = digest.split_first_chunk().expect("a digest is longer than eight bytes");
     u64::from_be_bytes(*first)
 }
@@ -95,10 +97,10 @@ impl Brake {
         Self { max_in_flight, max_failures, stage: Stage::Releasing(0) }
     }
 
-    /// Whether an agent may have the config.
-    pub fn admits(&self, uid: &InstanceUid, config: &ConfigHash) -> bool {
+    /// Whether an agent may have what has this digest.
+    pub fn admits(&self, uid: &InstanceUid, content: &[u8; 32]) -> bool {
         match self.stage {
-            Stage::Releasing(below) => rank(uid, config) < below,
+            Stage::Releasing(below) => rank(uid, content) < below,
             Stage::Released | Stage::Done => true,
             Stage::Stopped { .. } => false,
         }
@@ -148,23 +150,15 @@ impl Brake {
 }
 
 impl Standing {
-    /// Where an agent stands with a config. One that went silent with an offer in hand is in
-    /// flight for as long as it is away: the config may be what silenced it.
-    pub fn of(agent: &AgentSummary, connected: bool, config: &RevisionRef, admitted: bool) -> Self {
-        let can = |bit| opamp::capability::has(agent.capabilities, bit);
-        if !can(AgentCapabilities::AcceptsRemoteConfig) {
+    /// Where an agent stands with what it is assigned. One that went silent with an offer in hand
+    /// is in flight for as long as it is away: that may be what silenced it.
+    pub fn of(agent: &AgentSummary, connected: bool, content: &Content, admitted: bool) -> Self {
+        let Some(Word { offered, told, applied, failed }) = Word::of(agent, content) else {
             return Self::Unsupported;
-        }
-        let known = &agent.config;
-        let offered = known.offered.as_ref() == Some(config);
-        let says = ConfigHash::from_slice(&known.reported_hash) == Some(config.hash);
-        let says = |status: RemoteConfigStatuses| says && known.status == status as i32;
-        let told = offered && known.delivered;
-        if says(RemoteConfigStatuses::Failed) || (offered && known.refused) {
+        };
+        if failed {
             Self::Failed
-        } else if says(RemoteConfigStatuses::Applied)
-            || (told && !can(AgentCapabilities::ReportsRemoteConfig))
-        {
+        } else if applied {
             Self::Applied
         } else if told || (connected && (admitted || offered)) {
             Self::InFlight
@@ -172,6 +166,70 @@ impl Standing {
             Self::Queued
         } else {
             Self::Away
+        }
+    }
+}
+
+/// What is known of an agent and one thing that it is to have.
+struct Word {
+    /// It is on offer.
+    offered: bool,
+    /// And went out.
+    told: bool,
+    /// The agent has it.
+    applied: bool,
+    /// The agent cannot have it.
+    failed: bool,
+}
+
+impl Word {
+    /// `None` if the agent does not take such a thing.
+    fn of(agent: &AgentSummary, content: &Content) -> Option<Self> {
+        let can = |bit| opamp::capability::has(agent.capabilities, bit);
+        match content {
+            Content::Config(config) => {
+                let known = &agent.config;
+                let offered = known.offered.as_ref() == Some(config);
+                let says = ConfigHash::from_slice(&known.reported_hash) == Some(config.hash);
+                let says = |status: RemoteConfigStatuses| says && known.status == status as i32;
+                let told = offered && known.delivered;
+                let silent = !can(AgentCapabilities::ReportsRemoteConfig);
+                can(AgentCapabilities::AcceptsRemoteConfig).then_some(Self {
+                    offered,
+                    told,
+                    applied: says(RemoteConfigStatuses::Applied) || (told && silent),
+                    failed: says(RemoteConfigStatuses::Failed) || (offered && known.refused),
+                })
+            }
+            Content::Packages(set) => {
+                let offer = set.offer(agent)?;
+                let known = agent.packages.as_ref();
+                let known = known.filter(|it| it.offered.as_ref().is_some_and(|o| o.is(&offer)));
+                let told = known.is_some_and(|it| it.delivered);
+                let silent = !can(AgentCapabilities::ReportsPackageStatuses);
+                let is = |state| known.is_some_and(|it| it.state == state);
+                can(AgentCapabilities::AcceptsPackages).then_some(Self {
+                    offered: known.is_some(),
+                    told,
+                    applied: is(PackagesState::Installed) || (told && silent),
+                    failed: is(PackagesState::Failed) || known.is_some_and(|it| it.refused),
+                })
+            }
+            Content::Settings(settings) => {
+                let known = agent.settings.as_ref();
+                let known = known.filter(|it| it.offered.get(&settings.class) == Some(settings));
+                let told = known.is_some_and(|it| it.delivered);
+                let silent = !can(AgentCapabilities::ReportsConnectionSettingsStatus);
+                let is = |state| known.is_some_and(|it| it.state == state);
+                // Who comes back over new settings and does not complain has taken them.
+                let back = settings.class == Class::OpAmp && known.is_some_and(|it| it.reconnected);
+                settings.class.is_taken(agent.capabilities).then_some(Self {
+                    offered: known.is_some(),
+                    told,
+                    applied: is(SettingsState::Applied) || (told && (silent || back)),
+                    failed: is(SettingsState::Failed) || known.is_some_and(|it| it.refused),
+                })
+            }
         }
     }
 }

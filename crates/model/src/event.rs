@@ -29,8 +29,12 @@ pub enum Event {
     ConnectionSettingsStatusChanged,
     /// It is offered something else.
     OfferChanged,
-    /// An offer went out to it.
+    /// A config offer went out to it.
     ConfigDelivered,
+    /// An offer of packages went out to it.
+    PackagesDelivered,
+    /// An offer of connection settings went out to it.
+    ConnectionSettingsDelivered,
     /// It was asked for a full report.
     FullStateRequested,
     /// Another live agent uses its uid and was given a new one.

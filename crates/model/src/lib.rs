@@ -18,10 +18,12 @@ pub mod config;
 pub mod custom;
 pub mod event;
 pub mod ids;
+pub mod packages;
 pub mod record;
 pub mod seams;
 pub mod selector;
 pub mod session;
+pub mod settings;
 pub mod summary;
 pub mod wire;
 

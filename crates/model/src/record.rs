@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use opamp::InstanceUid;
 use opamp::v1;
 
+use crate::assign::Content;
 use crate::command::{CommandId, Progress};
 use crate::components::ListHash;
 use crate::config::{ConfigHash, RevisionRef};
+use crate::packages::PackagesOffer;
+use crate::settings::{SettingsHash, SettingsOffer};
 use crate::{GatewayId, SessionId, Timestamp};
 
 /// Everything the fleet knows about one agent. One key in the store.
@@ -40,6 +43,12 @@ pub struct AgentRecord {
     pub delivered: Option<Delivered>,
     /// Configs it reported FAILED, newest last, at most [`FAILED_HASHES_MAX`].
     pub failed: Vec<ConfigHash>,
+    /// Packages it should have.
+    pub packages: Track<PackagesOffer>,
+    /// Connection settings it should use.
+    pub settings: Track<SettingsOffer>,
+    /// What it was last told of its connection to us.
+    pub opamp_told: Option<OpAmpTold>,
     /// Superseded sessions, newest last, at most [`RECENT_SESSIONS_MAX`].
     pub recent_sessions: Vec<SessionId>,
     /// Its last message was a poll over plain HTTP.
@@ -71,8 +80,8 @@ pub struct AgentRecord {
     pub last_seen: Timestamp,
 }
 
-/// Failed hashes remembered per agent: a fleet that tries more bad configs than this on one
-/// agent may offer it the oldest again.
+/// Failed hashes remembered per agent and kind: a fleet that tries more bad configs than this on
+/// one agent may offer it the oldest again.
 pub const FAILED_HASHES_MAX: usize = 16;
 
 /// Superseded sessions remembered per agent, so that a claim of theirs that was delayed on the
@@ -182,17 +191,67 @@ pub struct Offered {
     pub decision: u64,
 }
 
+/// What an agent should have of one kind, and how far that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Track<T> {
+    /// The offer; `None` means nothing is assigned and nothing is taken away.
+    pub offered: Option<T>,
+    /// Version of the assignments that decided it.
+    pub decision: u64,
+    /// The offer that last went out.
+    pub delivered: Option<Delivered<[u8; 32]>>,
+    /// Hashes of offers that it reported FAILED, newest last, at most [`FAILED_HASHES_MAX`].
+    pub failed: Vec<[u8; 32]>,
+}
+
+/// The agent's connection to us, as it was last offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpAmpTold {
+    /// Of the settings of that class and the credential.
+    pub hash: SettingsHash,
+    /// When the agent had started, by its health. A later start has forgotten them, maybe.
+    pub start_time_unix_nano: u64,
+    /// How often it was told since.
+    pub times: u32,
+    /// Epoch it was told in.
+    pub epoch: u64,
+    /// The report whose reply carried it; 0 for a push.
+    pub n: u64,
+}
+
 /// An offer that went out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    /// The config.
-    pub hash: ConfigHash,
+pub struct Delivered<H = ConfigHash> {
+    /// What.
+    pub hash: H,
     /// Epoch it went out in.
     pub epoch: u64,
     /// The report whose reply carried it; 0 for a push.
     pub n: u64,
     /// When.
     pub at: Timestamp,
+}
+
+impl<T> Default for Track<T> {
+    fn default() -> Self {
+        Self { offered: None, decision: 0, delivered: None, failed: Vec::new() }
+    }
+}
+
+impl<T> Track<T> {
+    /// Whether the offer of this hash is the one that went out last.
+    pub fn was_delivered(&self, hash: &[u8; 32]) -> bool {
+        self.delivered.as_ref().is_some_and(|delivered| delivered.hash == *hash)
+    }
+
+    /// Remembers an offer that the agent failed on.
+    pub fn note_failed(&mut self, hash: [u8; 32]) {
+        if !self.failed.contains(&hash) {
+            self.failed.push(hash);
+            let excess = self.failed.len().saturating_sub(FAILED_HASHES_MAX);
+            self.failed.drain(..excess);
+        }
+    }
 }
 
 impl AgentRecord {
@@ -212,6 +271,9 @@ impl AgentRecord {
             offered: Offered::default(),
             delivered: None,
             failed: Vec::new(),
+            packages: Track::default(),
+            settings: Track::default(),
+            opamp_told: None,
             recent_sessions: Vec::new(),
             polls: false,
             remote_address: String::new(),
@@ -226,6 +288,21 @@ impl AgentRecord {
             custom: CustomMessages::default(),
             first_seen: now,
             last_seen: now,
+        }
+    }
+
+    /// Whether this is what it is offered.
+    pub fn offers(&self, content: &Content) -> bool {
+        match content {
+            Content::Config(config) => self.offered.config.as_ref() == Some(config),
+            Content::Packages(set) => {
+                let offered = self.packages.offered.as_ref();
+                offered.is_some_and(|it| (&it.set, it.revision) == (&set.set, set.revision))
+            }
+            Content::Settings(settings) => {
+                let offered = self.settings.offered.as_ref();
+                offered.and_then(|it| it.classes.get(&settings.class)) == Some(settings)
+            }
         }
     }
 

@@ -116,9 +116,16 @@ pub mod report_reply {
         /// The message was refused: its sequence number does not count as answered.
         #[prost(bool, tag = "3")]
         pub refused: bool,
-        /// The decision that made the offer in it; 0 without one, or where the worker does not say.
+        /// The decision that made the config offer in it; 0 without one, or where the worker does not
+        /// say.
         #[prost(uint64, tag = "4")]
         pub offer_decision: u64,
+        /// The same of the connection settings.
+        #[prost(uint64, tag = "5")]
+        pub settings_decision: u64,
+        /// The same of the packages.
+        #[prost(uint64, tag = "6")]
+        pub packages_decision: u64,
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Stale {}
@@ -425,10 +432,16 @@ pub mod deliver {
         pub instance_uid: ::prost::bytes::Bytes,
         #[prost(uint64, tag = "2")]
         pub epoch: u64,
-        /// The decision that made the offer. One that is older than what the session was sent already
-        /// is not sent. 0 where the asker does not say.
+        /// The decision that made the config offer. One that is older than what the session was sent
+        /// already is not sent. 0 without one, or where the asker does not say.
         #[prost(uint64, tag = "3")]
         pub decision: u64,
+        /// The same of the connection settings.
+        #[prost(uint64, tag = "4")]
+        pub settings_decision: u64,
+        /// The same of the packages.
+        #[prost(uint64, tag = "5")]
+        pub packages_decision: u64,
     }
 }
 /// Outcome per target, in the order asked.
@@ -1082,6 +1095,8 @@ pub mod agent_event {
         Restarted = 19,
         CommandChanged = 20,
         CustomMessageReceived = 21,
+        PackagesDelivered = 23,
+        ConnectionSettingsDelivered = 24,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -1112,6 +1127,8 @@ pub mod agent_event {
                 Self::Restarted => "RESTARTED",
                 Self::CommandChanged => "COMMAND_CHANGED",
                 Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
+                Self::PackagesDelivered => "PACKAGES_DELIVERED",
+                Self::ConnectionSettingsDelivered => "CONNECTION_SETTINGS_DELIVERED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1139,6 +1156,8 @@ pub mod agent_event {
                 "RESTARTED" => Some(Self::Restarted),
                 "COMMAND_CHANGED" => Some(Self::CommandChanged),
                 "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
+                "PACKAGES_DELIVERED" => Some(Self::PackagesDelivered),
+                "CONNECTION_SETTINGS_DELIVERED" => Some(Self::ConnectionSettingsDelivered),
                 _ => None,
             }
         }
@@ -1191,9 +1210,118 @@ pub struct AgentSummary {
     /// Custom capabilities that it declares, as many as fit.
     #[prost(string, repeated, tag = "18")]
     pub custom_capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Unset if it has none of ours and is to have none.
+    #[prost(message, optional, tag = "19")]
+    pub packages: ::core::option::Option<agent_summary::Packages>,
+    /// Unset if it is to have none.
+    #[prost(message, optional, tag = "20")]
+    pub connection_settings: ::core::option::Option<agent_summary::ConnectionSettings>,
 }
 /// Nested message and enum types in `AgentSummary`.
 pub mod agent_summary {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Packages {
+        /// Set and revision on offer, and the hash of what this agent is to have of it; empty and 0 when
+        /// nothing is assigned.
+        #[prost(string, tag = "1")]
+        pub set: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub revision: u64,
+        #[prost(bytes = "bytes", tag = "3")]
+        pub offered_hash: ::prost::bytes::Bytes,
+        /// Decision that made the offer.
+        #[prost(uint64, tag = "4")]
+        pub decision: u64,
+        /// The agent's word about the offer.
+        #[prost(enumeration = "packages::State", tag = "5")]
+        pub state: i32,
+        #[prost(string, tag = "6")]
+        pub error_message: ::prost::alloc::string::String,
+        /// Of a download that is under way.
+        #[prost(double, optional, tag = "7")]
+        pub download_percent: ::core::option::Option<f64>,
+        /// The offer went out to the agent.
+        #[prost(bool, tag = "8")]
+        pub delivered: bool,
+        /// The agent failed on what is on offer: it is not told again.
+        #[prost(bool, tag = "9")]
+        pub refused: bool,
+        /// Packages that it says it has, sorted, bounded.
+        #[prost(string, repeated, tag = "10")]
+        pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    }
+    /// Nested message and enum types in `Packages`.
+    pub mod packages {
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration,
+        )]
+        #[repr(i32)]
+        pub enum State {
+            Unspecified = 0,
+            Installing = 1,
+            Installed = 2,
+            Failed = 3,
+        }
+        impl State {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unspecified => "STATE_UNSPECIFIED",
+                    Self::Installing => "INSTALLING",
+                    Self::Installed => "INSTALLED",
+                    Self::Failed => "FAILED",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                    "INSTALLING" => Some(Self::Installing),
+                    "INSTALLED" => Some(Self::Installed),
+                    "FAILED" => Some(Self::Failed),
+                    _ => None,
+                }
+            }
+        }
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct ConnectionSettings {
+        /// What is on offer.
+        #[prost(message, repeated, tag = "1")]
+        pub classes: ::prost::alloc::vec::Vec<connection_settings::Class>,
+        #[prost(uint64, tag = "2")]
+        pub decision: u64,
+        /// The agent's word about the offer (ConnectionSettingsStatuses).
+        #[prost(int32, tag = "3")]
+        pub status: i32,
+        #[prost(string, tag = "4")]
+        pub error_message: ::prost::alloc::string::String,
+        #[prost(bool, tag = "5")]
+        pub delivered: bool,
+        /// The agent began another session since.
+        #[prost(bool, tag = "6")]
+        pub reconnected: bool,
+        #[prost(bool, tag = "7")]
+        pub refused: bool,
+    }
+    /// Nested message and enum types in `ConnectionSettings`.
+    pub mod connection_settings {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Class {
+            /// "opamp", "own-metrics", "own-traces", "own-logs" or "other/" and a name.
+            #[prost(string, tag = "1")]
+            pub class: ::prost::alloc::string::String,
+            #[prost(string, tag = "2")]
+            pub settings: ::prost::alloc::string::String,
+            #[prost(uint64, tag = "3")]
+            pub revision: u64,
+            #[prost(bytes = "bytes", tag = "4")]
+            pub hash: ::prost::bytes::Bytes,
+        }
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Command {
         #[prost(bytes = "bytes", tag = "1")]

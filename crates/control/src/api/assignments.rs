@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use bus::Subject;
 use bus::v1::IntentChanged;
 use model::RevisionRef;
-use model::assign::{Assignment, Assignments};
+use model::assign::{Assignment, Assignments, Content};
 use model::brake::Brake;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -14,7 +14,7 @@ use super::{Api, convert, names};
 use crate::Error;
 use crate::actor::Actor;
 use crate::v1::{
-    DeleteAssignmentRequest, DeleteAssignmentResponse, HoldOffersRequest, HoldOffersResponse,
+    self, DeleteAssignmentRequest, DeleteAssignmentResponse, HoldOffersRequest, HoldOffersResponse,
     ListAssignmentsRequest, ListAssignmentsResponse, ResumeOffersRequest, ResumeOffersResponse,
     SetAssignmentRequest, SetAssignmentResponse, assignments_server,
 };
@@ -101,17 +101,11 @@ impl Api {
             request.assignment.ok_or_else(|| Error::invalid("assignment", "must be given"))?;
         let name = names::parse("assignment.name", &wanted.name, "assignments")?;
         let selector = parse_selector("assignment.selector", &wanted.selector)?;
-        let field = "assignment.config_revision";
-        let (config, which) = names::parse_revision(field, &wanted.config_revision)?;
-        let revision = self.ledger.revision(config, which).await?;
+        let content = self.content(&wanted).await?;
         let assignment = Assignment {
             name: name.to_owned(),
             selector: selector.clone(),
-            config: RevisionRef {
-                config: config.to_owned(),
-                revision: revision.number,
-                hash: revision.hash,
-            },
+            content,
             priority: wanted.priority,
             updated: self.ledger.clock.now(),
             brake: Brake::new(
@@ -136,6 +130,32 @@ impl Api {
             affected_agents: convert::count(impact.agents),
             impact: Some(convert::impact(&impact)),
         })
+    }
+
+    /// What an assignment is to give.
+    async fn content(&self, wanted: &v1::Assignment) -> Result<Content, Error> {
+        let revisions =
+            [&wanted.config_revision, &wanted.package_set_revision, &wanted.settings_revision];
+        if revisions.iter().filter(|name| !name.is_empty()).count() > 1 {
+            let reason = "an assignment gives one thing: leave package_set_revision and \
+                          settings_revision empty, or this and the other";
+            return Err(Error::invalid("assignment.config_revision", reason));
+        }
+        if !wanted.package_set_revision.is_empty() {
+            let (field, name) = ("assignment.package_set_revision", &wanted.package_set_revision);
+            let (set, which) = names::parse_revision_in(field, name, "packageSets")?;
+            return Ok(Content::Packages(self.ledger.package_set(set, which)?));
+        }
+        if !wanted.settings_revision.is_empty() {
+            let (field, name) = ("assignment.settings_revision", &wanted.settings_revision);
+            let (settings, which) = names::parse_revision_in(field, name, "connectionSettings")?;
+            return Ok(Content::Settings(self.ledger.settings(settings, which)?));
+        }
+        let field = "assignment.config_revision";
+        let (config, which) = names::parse_revision(field, &wanted.config_revision)?;
+        let revision = self.ledger.revision(config, which).await?;
+        let (config, revision, hash) = (config.to_owned(), revision.number, revision.hash);
+        Ok(Content::Config(RevisionRef { config, revision, hash }))
     }
 
     /// The assignments with a new one, whose first agents are let through at once, and what that

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::assign::{Assignment, Hold};
+use model::assign::{Assignment, Content, Hold};
 use model::brake::{Stage, Tally};
+use model::settings::SettingsRef;
+use model::summary::{PackagesState, PackagesSummary, SettingsState, SettingsSummary};
 use model::{AgentRecord, AgentSummary, Config, Revision, Timestamp};
 use opamp::v1::{AgentCapabilities, AgentConfigFile, ComponentHealth, RemoteConfigStatuses};
 use prost_types::Timestamp as WireTime;
@@ -44,6 +46,8 @@ pub(crate) fn agent(shown: &Shown) -> v1::Agent {
         version: shown.entry.version,
         report: None,
         custom_capabilities: summary.custom_capabilities.clone(),
+        packages: summary.packages.as_deref().map(|it| packages(it, summary.capabilities)),
+        connection_settings: summary.settings.as_deref().map(connection_settings),
     }
 }
 
@@ -104,6 +108,58 @@ pub(crate) fn config_status(summary: &AgentSummary) -> v1::ConfigStatus {
     }
 }
 
+fn packages(packages: &PackagesSummary, capabilities: u64) -> v1::AgentPackages {
+    use v1::agent_packages::Status;
+    let offered = packages.offered.as_ref();
+    let takes = opamp::capability::has(capabilities, AgentCapabilities::AcceptsPackages);
+    let status = match packages.state {
+        _ if offered.is_none() => Status::Unassigned,
+        _ if !takes => Status::Unsupported,
+        _ if packages.refused => Status::Failed,
+        PackagesState::Unknown => Status::Pending,
+        PackagesState::Installing => Status::Installing,
+        PackagesState::Installed => Status::Installed,
+        PackagesState::Failed => Status::Failed,
+    };
+    v1::AgentPackages {
+        status: status.into(),
+        offered_revision: offered.map_or(String::new(), |it| package_set(&it.set, it.revision)),
+        offered_hash: offered.map_or(Vec::new(), |it| it.hash.0.to_vec()),
+        error_message: packages.error_message.clone(),
+        download_percent: packages.download_percent,
+    }
+}
+
+fn connection_settings(settings: &SettingsSummary) -> v1::AgentConnectionSettings {
+    use v1::agent_connection_settings::{Offered, Status};
+    let status = match settings.state {
+        _ if settings.refused => Status::Failed,
+        SettingsState::Unknown => Status::Pending,
+        SettingsState::Applying => Status::Applying,
+        SettingsState::Applied => Status::Applied,
+        SettingsState::Failed => Status::Failed,
+    };
+    let offered = |it: &SettingsRef| Offered {
+        class: it.class.to_string(),
+        revision: self::settings(&it.settings, it.revision),
+    };
+    v1::AgentConnectionSettings {
+        status: status.into(),
+        offered: settings.offered.values().map(offered).collect(),
+        error_message: settings.error_message.clone(),
+    }
+}
+
+/// `packageSets/{set}/revisions/{revision}`.
+fn package_set(set: &str, revision: u64) -> String {
+    names::revision_in("packageSets", set, revision)
+}
+
+/// `connectionSettings/{settings}/revisions/{revision}`.
+fn settings(settings: &str, revision: u64) -> String {
+    names::revision_in("connectionSettings", settings, revision)
+}
+
 pub(crate) fn config(config: &Config) -> v1::Config {
     let revision = |revision: &Revision| self::revision(&config.name, revision, BTreeMap::new());
     v1::Config {
@@ -130,11 +186,19 @@ pub(crate) fn revision(
 }
 
 pub(crate) fn assignment(assignment: &Assignment, tally: Option<&Tally>) -> v1::Assignment {
-    let brake = &assignment.brake;
+    let (brake, mut revisions) = (&assignment.brake, [(); 3].map(|()| String::new()));
+    match &assignment.content {
+        Content::Config(config) => revisions[0] = names::revision(&config.config, config.revision),
+        Content::Packages(set) => revisions[1] = package_set(&set.set, set.revision),
+        Content::Settings(it) => revisions[2] = settings(&it.settings, it.revision),
+    }
+    let [config_revision, package_set_revision, settings_revision] = revisions;
     v1::Assignment {
         name: format!("assignments/{}", assignment.name),
         selector: assignment.selector.as_str().to_owned(),
-        config_revision: names::revision(&assignment.config.config, assignment.config.revision),
+        config_revision,
+        package_set_revision,
+        settings_revision,
         priority: assignment.priority,
         update_time: Some(time(assignment.updated)),
         max_in_flight: i32::try_from(brake.max_in_flight).unwrap_or(i32::MAX),
@@ -179,10 +243,18 @@ pub(crate) fn impact(impact: &Impact) -> v1::Impact {
     };
     let mut kinds: Vec<_> = impact.kinds.iter().map(kind).collect();
     kinds.sort_by_key(|kind| std::cmp::Reverse(kind.agents));
+    let deleted = |(package, agents): (&String, &usize)| v1::impact::DeletedPackage {
+        package: package.clone(),
+        agents: count(*agents),
+    };
+    let mut deleted_packages: Vec<_> = impact.deleted_packages.iter().map(deleted).collect();
+    deleted_packages.sort_by_key(|package| std::cmp::Reverse(package.agents));
     v1::Impact {
         agents: count(impact.agents),
         kinds,
         disconnected_agents: count(impact.disconnected),
+        deleted_packages,
+        incomplete_agents: count(impact.incomplete),
     }
 }
 

@@ -15,7 +15,12 @@ pub(crate) fn agent(uid: &InstanceUid) -> String {
 
 /// `configs/{config}/revisions/{revision}`.
 pub(crate) fn revision(config: &str, number: u64) -> String {
-    format!("configs/{config}/revisions/{number}")
+    revision_in("configs", config, number)
+}
+
+/// `{collection}/{id}/revisions/{revision}`.
+pub(crate) fn revision_in(collection: &str, id: &str, number: u64) -> String {
+    format!("{collection}/{id}/revisions/{number}")
 }
 
 /// The uid in `agents/{instance_uid}`.
@@ -51,9 +56,18 @@ pub(crate) fn parse_revision<'a>(
     field: &'static str,
     name: &'a str,
 ) -> Result<(&'a str, Which), Error> {
-    let rest = name
-        .strip_prefix("configs/")
-        .ok_or_else(|| Error::invalid(field, "must be configs/{id}/revisions/{revision}"))?;
+    parse_revision_in(field, name, "configs")
+}
+
+/// The id and revision in `{collection}/{id}/revisions/{revision}`, as with configs.
+pub(crate) fn parse_revision_in<'a>(
+    field: &'static str,
+    name: &'a str,
+    collection: &'static str,
+) -> Result<(&'a str, Which), Error> {
+    let rest = name.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/'));
+    let shape = || format!("must be {collection}/{{id}}/revisions/{{revision}}");
+    let rest = rest.ok_or_else(|| Error::invalid(field, shape()))?;
     let (config, which) = match rest.split_once("/revisions/") {
         None => (rest, Which::Latest),
         Some((config, "latest")) => (config, Which::Latest),

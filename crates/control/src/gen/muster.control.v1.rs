@@ -50,6 +50,12 @@ pub struct Agent {
     /// them are in the report.
     #[prost(string, repeated, tag = "19")]
     pub custom_capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Unset if it has none of ours and is to have none.
+    #[prost(message, optional, tag = "20")]
+    pub packages: ::core::option::Option<AgentPackages>,
+    /// Unset if it is to have none.
+    #[prost(message, optional, tag = "21")]
+    pub connection_settings: ::core::option::Option<AgentConnectionSettings>,
 }
 /// An agent's standing with its remote config.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -67,6 +73,131 @@ pub struct AgentConfig {
     /// The agent's own words when it failed.
     #[prost(string, tag = "5")]
     pub error_message: ::prost::alloc::string::String,
+}
+/// An agent's standing with the packages it is offered.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentPackages {
+    #[prost(enumeration = "agent_packages::Status", tag = "1")]
+    pub status: i32,
+    /// `packageSets/{set}/revisions/{revision}` on offer; empty when nothing is assigned.
+    #[prost(string, tag = "2")]
+    pub offered_revision: ::prost::alloc::string::String,
+    /// Hash of all that this agent is to have of it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub offered_hash: ::prost::alloc::vec::Vec<u8>,
+    /// The agent's own words when it failed, or for what else it says is wrong.
+    #[prost(string, tag = "4")]
+    pub error_message: ::prost::alloc::string::String,
+    /// Of the download that is the least far, while one is under way.
+    #[prost(double, optional, tag = "5")]
+    pub download_percent: ::core::option::Option<f64>,
+}
+/// Nested message and enum types in `AgentPackages`.
+pub mod agent_packages {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Status {
+        Unspecified = 0,
+        /// Nothing is assigned to it.
+        Unassigned = 1,
+        /// It does not accept packages.
+        Unsupported = 2,
+        /// Assigned, no word from the agent about this offer yet.
+        Pending = 3,
+        Installing = 4,
+        Installed = 5,
+        /// It is not offered the same again by itself.
+        Failed = 6,
+    }
+    impl Status {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATUS_UNSPECIFIED",
+                Self::Unassigned => "UNASSIGNED",
+                Self::Unsupported => "UNSUPPORTED",
+                Self::Pending => "PENDING",
+                Self::Installing => "INSTALLING",
+                Self::Installed => "INSTALLED",
+                Self::Failed => "FAILED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+                "UNASSIGNED" => Some(Self::Unassigned),
+                "UNSUPPORTED" => Some(Self::Unsupported),
+                "PENDING" => Some(Self::Pending),
+                "INSTALLING" => Some(Self::Installing),
+                "INSTALLED" => Some(Self::Installed),
+                "FAILED" => Some(Self::Failed),
+                _ => None,
+            }
+        }
+    }
+}
+/// An agent's standing with the connection settings it is offered.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentConnectionSettings {
+    #[prost(enumeration = "agent_connection_settings::Status", tag = "1")]
+    pub status: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub offered: ::prost::alloc::vec::Vec<agent_connection_settings::Offered>,
+    #[prost(string, tag = "3")]
+    pub error_message: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `AgentConnectionSettings`.
+pub mod agent_connection_settings {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Offered {
+        /// "opamp", "own-metrics", "own-traces", "own-logs" or "other/" and a name.
+        #[prost(string, tag = "1")]
+        pub class: ::prost::alloc::string::String,
+        /// `connectionSettings/{settings}/revisions/{revision}`.
+        #[prost(string, tag = "2")]
+        pub revision: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Status {
+        Unspecified = 0,
+        /// Assigned, no word from the agent about this offer yet.
+        Pending = 1,
+        Applying = 2,
+        Applied = 3,
+        /// It is not offered the same again by itself.
+        Failed = 4,
+    }
+    impl Status {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATUS_UNSPECIFIED",
+                Self::Pending => "PENDING",
+                Self::Applying => "APPLYING",
+                Self::Applied => "APPLIED",
+                Self::Failed => "FAILED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+                "PENDING" => Some(Self::Pending),
+                "APPLYING" => Some(Self::Applying),
+                "APPLIED" => Some(Self::Applied),
+                "FAILED" => Some(Self::Failed),
+                _ => None,
+            }
+        }
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentReport {
@@ -253,6 +384,10 @@ pub mod watch_agents_response {
         CommandChanged = 20,
         /// It sent a custom message: see CustomMessages.
         CustomMessageReceived = 21,
+        /// An offer of packages went out to it.
+        PackagesDelivered = 23,
+        /// An offer of connection settings went out to it.
+        ConnectionSettingsDelivered = 24,
     }
     impl Event {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -283,6 +418,8 @@ pub mod watch_agents_response {
                 Self::Restarted => "RESTARTED",
                 Self::CommandChanged => "COMMAND_CHANGED",
                 Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
+                Self::PackagesDelivered => "PACKAGES_DELIVERED",
+                Self::ConnectionSettingsDelivered => "CONNECTION_SETTINGS_DELIVERED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -310,6 +447,8 @@ pub mod watch_agents_response {
                 "RESTARTED" => Some(Self::Restarted),
                 "COMMAND_CHANGED" => Some(Self::CommandChanged),
                 "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
+                "PACKAGES_DELIVERED" => Some(Self::PackagesDelivered),
+                "CONNECTION_SETTINGS_DELIVERED" => Some(Self::ConnectionSettingsDelivered),
                 _ => None,
             }
         }
@@ -356,7 +495,7 @@ pub struct DeleteAgentResponse {}
 /// What a change does to agents.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Impact {
-    /// Agents that will be offered another config.
+    /// Agents that will be offered something else.
     #[prost(int64, tag = "1")]
     pub agents: i64,
     /// The same by what they are, most first.
@@ -365,9 +504,25 @@ pub struct Impact {
     /// Of these, agents that are not connected now: they are told when they come back.
     #[prost(int64, tag = "3")]
     pub disconnected_agents: i64,
+    /// Packages that agents have and that are not in the set they will be offered: they will delete
+    /// them. Most agents first.
+    #[prost(message, repeated, tag = "4")]
+    pub deleted_packages: ::prost::alloc::vec::Vec<impact::DeletedPackage>,
+    /// Agents that are selected, take packages, and for which a package of the set has no variant:
+    /// they are offered nothing of it.
+    #[prost(int64, tag = "5")]
+    pub incomplete_agents: i64,
 }
 /// Nested message and enum types in `Impact`.
 pub mod impact {
+    /// A package, by the agents that will delete it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct DeletedPackage {
+        #[prost(string, tag = "1")]
+        pub package: ::prost::alloc::string::String,
+        #[prost(int64, tag = "2")]
+        pub agents: i64,
+    }
     /// Agents of one service name and version.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Kind {
@@ -466,7 +621,8 @@ pub struct Assignment {
     #[prost(string, tag = "2")]
     pub selector: ::prost::alloc::string::String,
     /// `configs/{config}/revisions/{revision}`. On input the revision may be left out or `latest`;
-    /// it is resolved once, when the assignment is set.
+    /// it is resolved once, when the assignment is set. An assignment gives one thing: a config, a
+    /// package set or connection settings.
     #[prost(string, tag = "3")]
     pub config_revision: ::prost::alloc::string::String,
     /// The highest wins where several match an agent. Two that could tie are refused.
@@ -487,6 +643,13 @@ pub struct Assignment {
     /// Name of the operator's token it was last set with. Output only.
     #[prost(string, tag = "9")]
     pub actor: ::prost::alloc::string::String,
+    /// `packageSets/{set}/revisions/{revision}`, as with configs.
+    #[prost(string, tag = "20")]
+    pub package_set_revision: ::prost::alloc::string::String,
+    /// `connectionSettings/{settings}/revisions/{revision}`, as with configs. Assignments of different
+    /// classes of settings do not compete.
+    #[prost(string, tag = "21")]
+    pub settings_revision: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `Assignment`.
 pub mod assignment {
@@ -496,10 +659,10 @@ pub mod assignment {
     pub struct Progress {
         #[prost(enumeration = "State", tag = "1")]
         pub state: i32,
-        /// Agents that take remote config.
+        /// Agents that take such a thing.
         #[prost(int64, tag = "2")]
         pub agents: i64,
-        /// Agents that run the config. Those that never report statuses count once it went out.
+        /// Agents that have it. Those that never report statuses count once it went out.
         #[prost(int64, tag = "3")]
         pub applied: i64,
         #[prost(int64, tag = "4")]
@@ -566,7 +729,7 @@ pub struct SetAssignmentResponse {
     /// Agents the selector matches now.
     #[prost(int64, tag = "2")]
     pub matched_agents: i64,
-    /// Of these, agents whose offered config changes.
+    /// Of these, agents whose offers change.
     #[prost(int64, tag = "3")]
     pub affected_agents: i64,
     /// The same with more words.

@@ -70,7 +70,7 @@ impl Teller {
                 let asked = self.ledger.assignments();
                 let known = within(self.limits.store_timeout, "the ledger", asked).await.ok();
                 let all = known.into_iter().flat_map(|(assignments, _)| assignments.list);
-                all.map(|assignment| assignment.config).find(is_it)
+                all.filter_map(|found| found.content.config().cloned()).find(is_it)
             }
         };
         offered.map_or_else(String::new, |found| names::revision(&found.config, found.revision))

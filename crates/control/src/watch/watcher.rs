@@ -103,6 +103,8 @@ fn kind(event: model::Event) -> Event {
         model::Event::ConnectionSettingsStatusChanged => Event::ConnectionSettingsStatusChanged,
         model::Event::OfferChanged => Event::OfferChanged,
         model::Event::ConfigDelivered => Event::ConfigDelivered,
+        model::Event::PackagesDelivered => Event::PackagesDelivered,
+        model::Event::ConnectionSettingsDelivered => Event::ConnectionSettingsDelivered,
         model::Event::FullStateRequested => Event::FullStateRequested,
         model::Event::DuplicateDetected => Event::DuplicateDetected,
         model::Event::LabelsChanged => Event::LabelsChanged,

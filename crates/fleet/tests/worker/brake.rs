@@ -45,7 +45,7 @@ async fn an_agent_whose_turn_has_not_come_is_offered_nothing() {
             assignments.list[0].brake.stage = stage;
         })
     };
-    let rank = model::brake::rank(&instance(1), &hash);
+    let rank = model::brake::rank(&instance(1), &hash.0);
     let decision = stage(Stage::Releasing(rank)).await;
     reassess(&rig, decision).await;
     let (_, reply) = rig.accepted(claim("gw", 1, &hello(1, 0))).await;

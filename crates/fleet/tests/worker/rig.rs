@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus::v1::{self, Report, ReportReply, Transport, report_reply};
 use bus::{Bus, Client, InProcess, Subject};
 use fleet::{Config, Limits, Worker};
-use model::assign::{Assignment, Assignments};
+use model::assign::{Assignment, Assignments, Content};
 use model::brake::Brake;
 use model::selector::Selector;
 use model::{AgentRecord, Clock, ConfigHash, Random, RevisionRef, Timestamp};
@@ -117,10 +117,11 @@ impl Rig {
         }
         self.decide(|assignments, revision| {
             let config = RevisionRef { config: "c".to_owned(), revision, hash };
+            let content = Content::Config(config);
             let (name, selector) = ("all".to_owned(), Selector::parse("").unwrap());
             let (updated, brake, actor) = (Timestamp(0), Brake::default(), String::new());
             assignments.list =
-                vec![Assignment { name, selector, config, priority: 0, updated, brake, actor }];
+                vec![Assignment { name, selector, content, priority: 0, updated, brake, actor }];
         })
         .await;
         hash

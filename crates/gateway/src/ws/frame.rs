@@ -8,6 +8,7 @@ use opamp::InstanceUid;
 use opamp::ws::{self, HEADER_BYTES_MAX, Opcode};
 use tokio::sync::oneshot;
 
+use super::Parts;
 use crate::reply;
 use crate::trace::NOBODY;
 
@@ -41,10 +42,10 @@ pub(crate) enum Kind {
     Heartbeat(InstanceUid),
     /// A worker's answer with nothing in it but flags.
     Acknowledgement(InstanceUid),
-    /// A worker's answer with an offer in it, and nothing else.
-    Offering(InstanceUid),
-    /// An offer that answers nothing.
-    Offer(InstanceUid),
+    /// A worker's answer with these offers in it, and nothing else.
+    Offering(InstanceUid, Parts),
+    /// Offers that answer nothing.
+    Offer(InstanceUid, Parts),
     /// An error.
     Error(InstanceUid),
 }
@@ -113,6 +114,14 @@ impl Frame {
         self.kind
     }
 
+    /// The offers in it.
+    pub(crate) fn offers(&self) -> Parts {
+        match self.kind {
+            Kind::Offering(_, parts) | Kind::Offer(_, parts) => parts,
+            _ => Parts::NONE,
+        }
+    }
+
     /// Says who waits that a newer frame takes the place of this one. Nothing of it was written.
     pub(crate) fn supersede(self) {
         if let Some(ticket) = &self.ticket {
@@ -122,13 +131,24 @@ impl Frame {
         }
     }
 
-    /// An answer whose offer is out of date, without it.
-    pub(crate) fn without_offer(&self) -> Self {
-        let uid = match self.kind {
-            Kind::Offering(uid) => uid,
-            other => unreachable!("no answer with an offer: {other:?}"),
+    /// The frame without these offers, which are out of date; `Err` if nothing is left of it.
+    pub(crate) fn without(self, outdated: Parts) -> Result<Self, Self> {
+        let body = |frame: &Self| outdated.strip(&frame.body);
+        let stripped = match self.kind {
+            Kind::Offering(uid, parts) if parts.without(outdated).is_empty() => {
+                Self::message(body(&self), Kind::Acknowledgement(uid))
+            }
+            Kind::Offering(uid, parts) => {
+                Self::message(body(&self), Kind::Offering(uid, parts.without(outdated)))
+            }
+            Kind::Offer(_, parts) if parts.without(outdated).is_empty() => return Err(self),
+            Kind::Offer(uid, parts) => {
+                let kind = Kind::Offer(uid, parts.without(outdated));
+                Self::addressed(&uid, body(&self), kind)
+            }
+            _ => return Ok(self),
         };
-        Self::message(reply::instead_of(&self.body), Kind::Acknowledgement(uid))
+        Ok(Self { ticket: self.ticket, ..stripped })
     }
 
     /// Marks the frame as one that is being written; false if it was withdrawn.
@@ -162,8 +182,8 @@ impl Frame {
         let uid = match self.kind {
             Kind::Heartbeat(uid)
             | Kind::Acknowledgement(uid)
-            | Kind::Offering(uid)
-            | Kind::Offer(uid)
+            | Kind::Offering(uid, _)
+            | Kind::Offer(uid, _)
             | Kind::Error(uid) => uid,
             Kind::Unique | Kind::Pong => {
                 let uid = field.get(2..).filter(|uid| !uid.is_empty());

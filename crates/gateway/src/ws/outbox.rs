@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use opamp::InstanceUid;
 
-use super::{Frame, Kind};
+use super::{Frame, Kind, Parts};
 
 /// What is to be written to one connection.
 #[derive(Debug)]
@@ -120,9 +120,8 @@ impl State {
     /// socket does; answers do so only where it is behind, since each message gets its own
     /// otherwise.
     fn make_way(&mut self, newer: Kind, crowded: bool) {
-        if let Kind::Offer(uid) | Kind::Offering(uid) = newer {
-            self.drop_all(|kind| kind == Kind::Offer(uid));
-            self.drop_offers_in_answers(uid);
+        if let Kind::Offer(uid, parts) | Kind::Offering(uid, parts) = newer {
+            self.drop_offers(uid, parts);
         }
         if !crowded {
             return;
@@ -131,7 +130,7 @@ impl State {
             Kind::Pong => self.drop_all(|kind| kind == Kind::Pong),
             Kind::Heartbeat(uid) => self.drop_all(|kind| kind == Kind::Heartbeat(uid)),
             // It says all that an earlier one said: flags are repeated until they are obeyed.
-            Kind::Acknowledgement(uid) | Kind::Offering(uid) => self.drop_all(|kind| {
+            Kind::Acknowledgement(uid) | Kind::Offering(uid, _) => self.drop_all(|kind| {
                 kind == Kind::Heartbeat(uid) || kind == Kind::Acknowledgement(uid)
             }),
             // Between two errors an answer may say that a message was taken.
@@ -141,7 +140,7 @@ impl State {
                     last.into_iter().for_each(|last| self.superseded(last));
                 }
             }
-            Kind::Offer(_) | Kind::Unique => {}
+            Kind::Offer(..) | Kind::Unique => {}
         }
     }
 
@@ -158,13 +157,29 @@ impl State {
         }
     }
 
-    fn drop_offers_in_answers(&mut self, uid: InstanceUid) {
-        let old = |frame: &&mut Frame| frame.kind() == Kind::Offering(uid);
-        for frame in self.frames.iter_mut().filter(old) {
-            let bare = frame.without_offer();
-            self.bytes = self.bytes - frame.cost() + bare.cost();
-            std::mem::replace(frame, bare).supersede();
-            metrics::counter!("muster_gateway_coalesced_total").increment(1);
+    /// Takes offers of these kinds out of everything that waits for an agent.
+    fn drop_offers(&mut self, to: InstanceUid, parts: Parts) {
+        let outdated = |frame: &Frame| match frame.kind() {
+            Kind::Offer(uid, older) | Kind::Offering(uid, older) if uid == to => older.and(parts),
+            _ => Parts::NONE,
+        };
+        if self.frames.iter().all(|frame| outdated(frame).is_empty()) {
+            return;
+        }
+        for frame in std::mem::take(&mut self.frames) {
+            let (gone, before) = (outdated(&frame), frame.cost());
+            if gone.is_empty() {
+                self.frames.push_back(frame);
+                continue;
+            }
+            match frame.without(gone) {
+                Ok(rest) => {
+                    self.bytes = self.bytes - before + rest.cost();
+                    self.frames.push_back(rest);
+                    metrics::counter!("muster_gateway_coalesced_total").increment(1);
+                }
+                Err(frame) => self.superseded(frame),
+            }
         }
     }
 
@@ -192,7 +207,7 @@ mod tests {
     }
 
     fn offer(uid: InstanceUid) -> (Frame, Stub) {
-        Frame::addressed(&uid, vec![0; 50].into(), Kind::Offer(uid)).with_ticket()
+        Frame::addressed(&uid, vec![0; 50].into(), Kind::Offer(uid, Parts::CONFIG)).with_ticket()
     }
 
     fn kinds(outbox: &Outbox) -> Vec<Kind> {
@@ -231,7 +246,8 @@ mod tests {
         assert_eq!(outbox.bytes(), room, "the oldest is gone");
         assert!(superseded.is_superseded() && !superseded.withdraw());
         assert!(!kept.is_superseded() && !waits.is_superseded());
-        assert_eq!(kinds(&outbox), [Kind::Offer(OTHER), Kind::Offer(UID)]);
+        let kind = |uid| Kind::Offer(uid, Parts::CONFIG);
+        assert_eq!(kinds(&outbox), [kind(OTHER), kind(UID)]);
     }
 
     #[test]
@@ -243,7 +259,8 @@ mod tests {
             remote_config: Some(AgentRemoteConfig { config_hash: vec![7; 900], config: None }),
             ..Default::default()
         };
-        let answer = Frame::message(reply.encode_to_vec().into(), Kind::Offering(UID));
+        let kind = Kind::Offering(UID, Parts::CONFIG);
+        let answer = Frame::message(reply.encode_to_vec().into(), kind);
         outbox.push(answer, ROOM).unwrap();
         let before = outbox.bytes();
         outbox.push(offer(UID).0, ROOM).unwrap();
@@ -308,6 +325,6 @@ mod tests {
         outbox.stalled(taken.into_iter());
         outbox.push(newer, ROOM).unwrap();
         assert!(superseded.is_superseded());
-        assert_eq!(kinds(&outbox), [Kind::Offer(UID)]);
+        assert_eq!(kinds(&outbox), [Kind::Offer(UID, Parts::CONFIG)]);
     }
 }

@@ -21,7 +21,7 @@ use crate::field::{Field, PATIENCE, accepted, until};
 const FULL_STATE: u64 = ServerToAgentFlags::ReportFullState as u64;
 
 fn target(number: u8, epoch: u64) -> Target {
-    Target { instance_uid: uid(number).into(), epoch, decision: 0 }
+    Target { instance_uid: uid(number).into(), epoch, ..Target::default() }
 }
 
 /// Pushes an offer of a decision, this large, to agent 1.

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{AgentRecord, Timestamp};
+use crate::{AgentRecord, RevisionRef, Timestamp};
 
-const CONFIG: ConfigHash = ConfigHash([7; 32]);
+const CONFIG: [u8; 32] = [7; 32];
 
 fn uid(number: u32) -> InstanceUid {
     let mut bytes = [0; 16];
@@ -131,10 +131,10 @@ fn an_assignment_that_is_done_stops_no_more() {
 
 #[test]
 fn standing_is_told_from_what_the_record_says() {
-    let config = RevisionRef { config: "c".to_owned(), revision: 1, hash: CONFIG };
+    let config = RevisionRef { config: "c".to_owned(), revision: 1, hash: ConfigHash(CONFIG) };
     let mut agent = AgentSummary::from(&AgentRecord::new(uid(1), Timestamp(0)));
     let of = |agent: &AgentSummary, connected, admitted| {
-        Standing::of(agent, connected, &config, admitted)
+        Standing::of(agent, connected, &Content::Config(config.clone()), admitted)
     };
     assert_eq!(of(&agent, true, true), Standing::Unsupported);
     agent.capabilities = AgentCapabilities::AcceptsRemoteConfig as u64;
@@ -146,7 +146,7 @@ fn standing_is_told_from_what_the_record_says() {
     assert_eq!(of(&agent, true, false), Standing::Applied, "it never says more");
     agent.capabilities |= AgentCapabilities::ReportsRemoteConfig as u64;
     assert_eq!(of(&agent, false, false), Standing::InFlight, "silent with it in hand");
-    agent.config.reported_hash = CONFIG.0.to_vec();
+    agent.config.reported_hash = CONFIG.to_vec();
     agent.config.status = RemoteConfigStatuses::Applied as i32;
     assert_eq!(of(&agent, true, true), Standing::Applied);
     agent.config.status = RemoteConfigStatuses::Failed as i32;

@@ -89,8 +89,8 @@ proptest! {
                     if let Some(command) = said.command {
                         let id = CommandId([command[2]; 16]);
                         prop_assert!(!told.contains(&id), "{id:?} told twice");
-                        let rest = (said.flags, said.offer, said.new_instance_uid);
-                        prop_assert_eq!(rest, (0, None, None));
+                        let rest = (said.flags, said.offers, said.new_instance_uid);
+                        prop_assert_eq!(rest, (0, Offers::default(), None));
                         let waited = before.commands.iter().find(|it| it.id == id).unwrap();
                         prop_assert!(now < waited.not_after.0);
                         told.push(id);

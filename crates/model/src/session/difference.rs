@@ -32,8 +32,18 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
             Event::ConnectionSettingsStatusChanged,
             old.connection_settings_status != new.connection_settings_status,
         ),
-        (Event::OfferChanged, before.offered != after.offered),
-        (Event::ConfigDelivered, after.delivered.is_some() && before.delivered != after.delivered),
+        (
+            Event::OfferChanged,
+            before.offered != after.offered
+                || before.packages.offered != after.packages.offered
+                || before.settings.offered != after.settings.offered,
+        ),
+        (Event::ConfigDelivered, is_newer(&before.delivered, &after.delivered)),
+        (Event::PackagesDelivered, is_newer(&before.packages.delivered, &after.packages.delivered)),
+        (
+            Event::ConnectionSettingsDelivered,
+            is_newer(&before.settings.delivered, &after.settings.delivered),
+        ),
         (Event::FullStateRequested, asked_again),
         (Event::DuplicateDetected, before.duplicate != after.duplicate),
         (Event::LabelsChanged, before.labels != after.labels),
@@ -42,6 +52,11 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
         (Event::CustomMessageReceived, before.custom.taken != after.custom.taken),
     ];
     changes.into_iter().filter(|(_, happened)| *happened).map(|(event, _)| event).collect()
+}
+
+/// Whether something went out.
+fn is_newer<T: PartialEq>(before: &Option<T>, after: &Option<T>) -> bool {
+    after.is_some() && before != after
 }
 
 /// How far the commands in a record are.

@@ -81,6 +81,7 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
         _ => (1, 0),
     };
     let assignments = everyone_gets(hash);
+    let pushed;
     let input = match said {
         Said::Claim(session, answered, message) => Input::Claim {
             owner: owner("gw", *session),
@@ -107,8 +108,8 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
         Said::Reap(epoch) => Input::Reap { gateway: GatewayId::new("gw"), epoch: *epoch },
         Said::Assess(..) => Input::Assess,
         Said::Pushed(epoch, hash) => {
-            let (hash, decision) = (ConfigHash([*hash; 32]), record.offered.decision);
-            Input::Pushed { epoch: *epoch, hash, decision }
+            pushed = Pushed::Config(ConfigHash([*hash; 32]));
+            Input::Pushed { epoch: *epoch, what: &pushed, decision: record.offered.decision }
         }
     };
     step(record, &input, &context(&assignments, decision))
@@ -145,7 +146,7 @@ proptest! {
     #[test]
     fn nothing_is_offered_without_the_capability(history in vec(said(), 0..24), next in said()) {
         let step = run(&after(&history), &next);
-        if let Outcome::Reply(Reply { offer: Some(offer), .. }) = &step.outcome {
+        if let Outcome::Reply(Reply { offers: Offers { config: Some(offer), .. }, .. }) = &step.outcome {
             prop_assert!(step.record.can(AgentCapabilities::AcceptsRemoteConfig));
             prop_assert!(!step.record.failed.contains(&offer.hash));
             prop_assert_eq!(Some(offer), step.record.offered.config.as_ref());
@@ -167,7 +168,7 @@ proptest! {
             && !step.record.failed.contains(&offered.hash);
         let other = status.last_remote_config_hash != offered.hash.0;
         if ordinary && takes {
-            prop_assert_eq!(reply.offer.is_some(), other);
+            prop_assert_eq!(reply.offers.config.is_some(), other);
         }
     }
 

@@ -36,7 +36,9 @@ pub use commands::{Handed, Handover};
 use crate::assign::Assignments;
 use crate::components::ListHash;
 use crate::custom::Received;
+use crate::packages::PackagesOffer;
 use crate::record::{AgentRecord, Owner};
+use crate::settings::SettingsPart;
 use crate::{ConfigHash, Event, GatewayId, RevisionRef, Timestamp};
 
 /// What happened to an agent.
@@ -126,10 +128,53 @@ pub enum Input<'a> {
         /// Epoch of the session.
         epoch: u64,
         /// What was pushed.
-        hash: ConfigHash,
+        what: &'a Pushed,
         /// The decision that made the offer.
         decision: u64,
     },
+}
+
+/// Offers that go out together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offers {
+    /// A config.
+    pub config: Option<RevisionRef>,
+    /// All packages.
+    pub packages: Option<Box<PackagesOffer>>,
+    /// Connection settings.
+    pub settings: Option<Box<SettingsPart>>,
+}
+
+impl Offers {
+    /// Each offer by itself.
+    pub fn each(self) -> impl Iterator<Item = Pushed> {
+        let config = self.config.map(|config| Pushed::Config(config.hash));
+        let settings = self.settings.map(Pushed::Settings);
+        let packages = self.packages.map(Pushed::Packages);
+        [config, settings, packages].into_iter().flatten()
+    }
+}
+
+/// An offer that was pushed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pushed {
+    /// A config.
+    Config(ConfigHash),
+    /// All packages.
+    Packages(Box<PackagesOffer>),
+    /// Connection settings.
+    Settings(Box<SettingsPart>),
+}
+
+/// Kinds of offers that cannot go out now, since what they say cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Withheld {
+    /// The config.
+    pub config: bool,
+    /// Packages.
+    pub packages: bool,
+    /// Connection settings.
+    pub settings: bool,
 }
 
 /// Whether the session that holds an agent lives, when another one claims the agent.
@@ -160,6 +205,8 @@ pub struct Context<'a> {
     /// What operators decided; `None` while the ledger cannot be read: then offers stay as they
     /// are and none goes out.
     pub intent: Option<Intent<'a>>,
+    /// Offers that wait for a later message.
+    pub withheld: Withheld,
 }
 
 /// The operators' decisions, numbered.
@@ -213,8 +260,8 @@ pub struct Reply {
     pub flags: u64,
     /// A command, encoded as ServerToAgent without a uid. Nothing else is told with it.
     pub command: Option<Vec<u8>>,
-    /// Config to offer.
-    pub offer: Option<RevisionRef>,
+    /// What to offer.
+    pub offers: Offers,
     /// The uid the agent is to use from now on.
     pub new_instance_uid: Option<InstanceUid>,
 }
@@ -304,8 +351,8 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             offer::assess(record, context.intent);
             Outcome::Silence
         }
-        Input::Pushed { epoch, hash, decision } => {
-            offer::pushed(record, *epoch, (*hash, *decision), context.now);
+        Input::Pushed { epoch, what, decision } => {
+            offer::pushed(record, *epoch, (what, *decision), context.now);
             Outcome::Silence
         }
     }
@@ -326,10 +373,12 @@ fn message<'a>(input: &Input<'a>) -> Option<&'a AgentToServer> {
     }
 }
 
-/// The config to push to an agent's session now, if it lacks what it is offered.
-pub fn to_push<'a>(record: &'a AgentRecord, assignments: &Assignments) -> Option<&'a RevisionRef> {
-    record.owner.as_ref().filter(|_| assignments.lets_out(record))?;
-    offer::outstanding(record)
+/// What to push to an agent's session now, as far as it lacks what it is offered.
+pub fn to_push(record: &AgentRecord, assignments: &Assignments) -> Offers {
+    match record.owner {
+        Some(_) => offer::outstanding(record, assignments),
+        None => Offers::default(),
+    }
 }
 
 /// Whether a message asks for a uid.
@@ -438,9 +487,9 @@ fn told(
     record.sequence_num = Some(message.sequence_num);
     let flags = asks | components::ask(record, message);
     commands::judge(record);
-    offer::note_failure(record);
+    offer::note_failures(record);
     offer::note_word(record, message);
     offer::assess(record, context.intent);
-    let offer = offer::reply(record, message, epoch, context);
-    Reply { flags, offer, ..reply }
+    let offers = offer::reply(record, message, epoch, context);
+    Reply { flags, offers, ..reply }
 }

@@ -131,21 +131,11 @@ pub(super) fn reap(record: &mut AgentRecord, gateway: &GatewayId, epoch: u64) {
 /// offer that cannot be in it this time has not gone out.
 fn again(record: &mut AgentRecord, context: &Context<'_>) -> Outcome {
     let asked = u64::from(record.full_state.wanted) * ServerToAgentFlags::ReportFullState as u64;
-    let carried = record
-        .delivered
-        .as_ref()
-        .filter(|delivered| (delivered.epoch, delivered.n) == (record.epoch, record.n));
-    let offered = offer::acceptable(record);
-    let offer =
-        offered.filter(|offered| carried.is_some_and(|it| it.hash == offered.hash)).cloned();
-    let lets_out = context.intent.is_some_and(|intent| intent.assignments.lets_out(record));
-    if carried.is_some() && (offer.is_none() || !lets_out) {
-        record.delivered = None;
-    }
+    let offers = offer::again(record, context);
     Outcome::Reply(Reply {
         epoch: record.epoch,
         flags: asked | components::again(record),
-        offer: offer.filter(|_| lets_out),
+        offers,
         ..Reply::default()
     })
 }

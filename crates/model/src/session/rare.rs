@@ -30,7 +30,7 @@ fn report<'a>(session: u8, epoch: u64, n: u64, message: &'a AgentToServer) -> In
 fn an_offer_that_a_repeated_reply_cannot_carry_has_not_gone_out() {
     let mut agent = Agent::new(everyone_gets(7));
     let first = described(0);
-    assert!(agent.claim(1, &first).offer.is_some());
+    assert!(agent.claim(1, &first).offers.config.is_some());
     let assignments = everyone_gets(7);
     let blind = Context { intent: None, ..context(&assignments, 1) };
     let input = Input::Claim {
@@ -43,23 +43,23 @@ fn an_offer_that_a_repeated_reply_cannot_carry_has_not_gone_out() {
         message: &first,
     };
     let again = step(&agent.record, &input, &blind);
-    assert_eq!(reply(again.outcome).offer, None);
+    assert_eq!(reply(again.outcome).offers.config, None);
     agent.record = again.record;
-    assert!(agent.report(&bare(1)).offer.is_some(), "it still has to be told");
+    assert!(agent.report(&bare(1)).offers.config.is_some(), "it still has to be told");
 }
 
 /// A push of something else reached the agent, and nobody heard that it did.
 #[test]
 fn what_an_agent_says_of_another_config_makes_an_earlier_delivery_void() {
     let mut agent = Agent::new(everyone_gets(7));
-    assert!(agent.claim(1, &described(0)).offer.is_some());
+    assert!(agent.claim(1, &described(0)).offers.config.is_some());
     agent.assignments = everyone_gets(8);
     agent.decision = 2;
-    assert_eq!(agent.report(&says(1, 8)).offer, None, "it runs what it should");
+    assert_eq!(agent.report(&says(1, 8)).offers.config, None, "it runs what it should");
     agent.assignments = everyone_gets(7);
     agent.decision = 3;
     agent.step(&Input::Assess);
-    assert!(to_push(&agent.record, &agent.assignments).is_some());
+    assert!(to_push(&agent.record, &agent.assignments).config.is_some());
 }
 
 /// A push was flushed, and its worker heard of that only after two more decisions.
@@ -75,9 +75,9 @@ fn news_of_an_older_push_of_the_same_config_is_no_delivery() {
     }
     agent.record.delivered = None;
     let hash = ConfigHash([7; 32]);
-    agent.step(&Input::Pushed { epoch, hash, decision: 1 });
+    agent.step(&Input::Pushed { epoch, what: &Pushed::Config(hash), decision: 1 });
     assert_eq!(agent.record.delivered, None);
-    agent.step(&Input::Pushed { epoch, hash, decision: 3 });
+    agent.step(&Input::Pushed { epoch, what: &Pushed::Config(hash), decision: 3 });
     assert!(agent.record.delivered.is_some());
 }
 

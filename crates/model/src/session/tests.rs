@@ -3,7 +3,7 @@
 use opamp::v1::*;
 
 use super::*;
-use crate::assign::{Assignment, Hold};
+use crate::assign::{Assignment, Content, Hold};
 use crate::brake::{Brake, Stage};
 use crate::selector::Selector;
 use crate::{GatewayId, SessionId};
@@ -31,7 +31,8 @@ pub(super) fn everyone_gets(hash: u8) -> Assignments {
     let name = "all".to_owned();
     let brake = Brake::default();
     let (priority, actor) = (0, String::new());
-    let list = vec![Assignment { name, selector, config, priority, updated, brake, actor }];
+    let content = Content::Config(config);
+    let list = vec![Assignment { name, selector, content, priority, updated, brake, actor }];
     Assignments { list, hold: None }
 }
 
@@ -47,6 +48,7 @@ pub(super) fn context<'a>(assignments: &'a Assignments, decision: u64) -> Contex
         known_list: None,
         generation: 1,
         intent: Some(Intent { assignments, decision }),
+        withheld: Withheld::default(),
     }
 }
 
@@ -239,23 +241,24 @@ fn numbers_with_holes_are_asked_about_until_a_full_report_comes() {
 fn nobody_is_offered_anything_before_it_is_known_what_it_is_like() {
     let mut agent = Agent::new(everyone_gets(7));
     let reply = agent.claim(1, &bare(42));
-    assert_eq!((reply.flags, reply.offer), (FULL, None));
+    assert_eq!((reply.flags, reply.offers.config), (FULL, None));
     agent.step(&Input::Assess);
     assert_eq!(agent.record.offered.config, None);
-    assert!(agent.report(&described(43)).offer.is_some());
+    assert!(agent.report(&described(43)).offers.config.is_some());
 }
 
 #[test]
 fn a_config_is_offered_once_and_its_status_is_an_answer() {
     let mut agent = Agent::new(everyone_gets(7));
-    let offer = agent.claim(1, &described(0)).offer.expect("an empty status is another hash");
+    let offer =
+        agent.claim(1, &described(0)).offers.config.expect("an empty status is another hash");
     assert_eq!(offer.hash, ConfigHash([7; 32]));
-    assert_eq!(agent.report(&bare(1)).offer, None, "in flight");
+    assert_eq!(agent.report(&bare(1)).offers.config, None, "in flight");
     for (seq, word) in [(2, RemoteConfigStatuses::Applying), (3, RemoteConfigStatuses::Applied)] {
-        assert_eq!(agent.report(&status(seq, 7, word)).offer, None);
+        assert_eq!(agent.report(&status(seq, 7, word)).offers.config, None);
     }
-    assert_eq!(agent.claim(2, &bare(4)).offer, None, "it has said that it runs it");
-    assert!(agent.report(&status(5, 9, RemoteConfigStatuses::Applied)).offer.is_some());
+    assert_eq!(agent.claim(2, &bare(4)).offers.config, None, "it has said that it runs it");
+    assert!(agent.report(&status(5, 9, RemoteConfigStatuses::Applied)).offers.config.is_some());
 }
 
 #[test]
@@ -263,12 +266,12 @@ fn a_failed_config_is_not_offered_again_and_another_one_is() {
     let mut agent = Agent::new(everyone_gets(7));
     agent.claim(1, &described(0));
     agent.report(&status(1, 7, RemoteConfigStatuses::Failed));
-    assert_eq!(agent.claim(2, &described(2)).offer, None);
+    assert_eq!(agent.claim(2, &described(2)).offers.config, None);
     agent.assignments = everyone_gets(8);
     agent.decision = 2;
     agent.step(&Input::Assess);
     assert_eq!(
-        to_push(&agent.record, &everyone_gets(8)).map(|offer| offer.hash),
+        to_push(&agent.record, &everyone_gets(8)).config.map(|offer| offer.hash),
         Some(ConfigHash([8; 32]))
     );
 }
@@ -277,10 +280,10 @@ fn a_failed_config_is_not_offered_again_and_another_one_is() {
 fn an_agent_that_takes_no_config_is_offered_none() {
     let mut agent = Agent::new(everyone_gets(7));
     let message = AgentToServer { capabilities: 1, ..described(0) };
-    assert_eq!(agent.claim(1, &message).offer, None);
-    assert_eq!(to_push(&agent.record, &everyone_gets(8)), None);
+    assert_eq!(agent.claim(1, &message).offers.config, None);
+    assert_eq!(to_push(&agent.record, &everyone_gets(8)).config, None);
     let now_it_does = AgentToServer { capabilities: 1 | ACCEPTS, ..bare(1) };
-    assert!(agent.report(&now_it_does).offer.is_some());
+    assert!(agent.report(&now_it_does).offers.config.is_some());
 }
 
 #[test]
@@ -291,18 +294,18 @@ fn an_agent_that_reports_no_status_is_told_once_a_session() {
         remote_config_status: None,
         ..described(seq)
     };
-    assert!(agent.claim(1, &silent(0)).offer.is_some());
-    assert_eq!(agent.report(&silent(1)).offer, None);
-    assert!(agent.claim(2, &silent(2)).offer.is_some());
+    assert!(agent.claim(1, &silent(0)).offers.config.is_some());
+    assert_eq!(agent.report(&silent(1)).offers.config, None);
+    assert!(agent.claim(2, &silent(2)).offers.config.is_some());
 }
 
 #[test]
 fn a_poller_is_told_once_and_the_same_poll_again_gets_the_same_answer() {
     let mut agent = Agent::new(everyone_gets(7));
     let silent = |seq| AgentToServer { remote_config_status: None, ..described(seq) };
-    assert!(agent.poll(&silent(0)).offer.is_some());
-    assert!(agent.poll(&silent(0)).offer.is_some(), "its reply may be lost");
-    assert_eq!(agent.poll(&silent(1)).offer, None);
+    assert!(agent.poll(&silent(0)).offers.config.is_some());
+    assert!(agent.poll(&silent(0)).offers.config.is_some(), "its reply may be lost");
+    assert_eq!(agent.poll(&silent(1)).offers.config, None);
 }
 
 #[test]
@@ -386,7 +389,7 @@ fn goodbye_frees_the_agent_and_is_answered_plainly() {
     agent.claim(1, &described(0));
     let goodbye = AgentToServer { agent_disconnect: Some(AgentDisconnect {}), ..bare(9) };
     let reply = agent.report(&goodbye);
-    assert_eq!((reply.flags, reply.offer), (0, None));
+    assert_eq!((reply.flags, reply.offers.config), (0, None));
     assert_eq!(agent.record.owner, None);
     let mut stranger = Agent::new(everyone_gets(7));
     stranger.poll(&goodbye);
@@ -399,7 +402,7 @@ fn a_uid_is_given_on_request_and_nothing_is_stored_under_the_temporary_one() {
     let flags = AgentToServerFlags::RequestInstanceUid as u64;
     let reply = agent.claim(1, &AgentToServer { flags, ..described(0) });
     assert_eq!(reply.new_instance_uid, Some(uid(0xf)));
-    assert_eq!((reply.flags, reply.offer, reply.epoch), (FULL, None, 0));
+    assert_eq!((reply.flags, reply.offers.config, reply.epoch), (FULL, None, 0));
     assert_eq!(agent.record, AgentRecord::new(uid(1), Timestamp(0)));
 }
 
@@ -437,7 +440,7 @@ fn without_the_ledger_nothing_is_offered_and_nothing_forgotten() {
     };
     let blind = Context { intent: None, ..context(&agent.assignments, 1) };
     let result = step(&agent.record, &input, &blind);
-    assert_eq!(reply(result.outcome).offer, None);
+    assert_eq!(reply(result.outcome).offers.config, None);
     assert_eq!(result.record.offered, before);
     assert_ne!(result.record.delivered.map(|delivered| delivered.epoch), Some(2));
 }
@@ -465,7 +468,7 @@ fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
         let (outcome, events) = agent.step(&claim(Rival::Alive(epoch)));
         let reply = reply(outcome);
         assert_eq!(reply.new_instance_uid, Some(uid(0xf)));
-        assert_eq!((reply.epoch, reply.offer), (0, None));
+        assert_eq!((reply.epoch, reply.offers.config), (0, None));
         assert!(events.contains(&Event::DuplicateDetected));
     }
     let stubborn = reply(agent.step(&claim(Rival::Alive(epoch))).0);
@@ -477,17 +480,17 @@ fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
 fn nothing_goes_out_while_offers_are_held_and_everything_does_afterwards() {
     let mut agent = Agent::new(everyone_gets(7));
     agent.assignments.hold = Some(held());
-    assert_eq!(agent.claim(1, &described(0)).offer, None);
+    assert_eq!(agent.claim(1, &described(0)).offers.config, None);
     agent.step(&Input::Assess);
     assert_eq!(agent.record.offered.config, None, "nor is anything decided");
     agent.assignments.hold = None;
     agent.decision += 1;
-    assert!(agent.report(&status(1, 3, RemoteConfigStatuses::Applied)).offer.is_some());
+    assert!(agent.report(&status(1, 3, RemoteConfigStatuses::Applied)).offers.config.is_some());
     agent.assignments.hold = Some(held());
     agent.decision += 1;
     let wants_it = status(2, 3, RemoteConfigStatuses::Applied);
-    assert_eq!(agent.report(&wants_it).offer, None, "not even to who runs another one");
-    assert_eq!(to_push(&agent.record, &agent.assignments), None);
+    assert_eq!(agent.report(&wants_it).offers.config, None, "not even to who runs another one");
+    assert_eq!(to_push(&agent.record, &agent.assignments).config, None);
 }
 
 #[test]
@@ -503,11 +506,11 @@ fn an_agent_waits_for_its_turn_and_keeps_what_it_has() {
     agent.assignments.list[0].brake.stage = Stage::Releasing(u64::MAX);
     agent.decision += 1;
     agent.step(&Input::Assess);
-    assert!(to_push(&agent.record, &agent.assignments).is_some());
+    assert!(to_push(&agent.record, &agent.assignments).config.is_some());
     // It stops before the offer went out.
     agent.assignments.list[0].brake.stage = Stage::Stopped { failed: 1 };
-    assert_eq!(to_push(&agent.record, &agent.assignments), None);
-    assert_eq!(agent.claim(2, &described(2)).offer, None);
+    assert_eq!(to_push(&agent.record, &agent.assignments).config, None);
+    assert_eq!(agent.claim(2, &described(2)).offers.config, None);
 }
 
 #[test]
@@ -517,7 +520,7 @@ fn an_agent_that_is_new_since_the_decision_waits_for_nobody() {
         agent.record.first_seen = Timestamp(100);
         agent.assignments.list[0].updated = Timestamp(updated);
         agent.assignments.list[0].brake.stage = stage;
-        agent.claim(1, &described(0)).offer.is_some()
+        agent.claim(1, &described(0)).offers.config.is_some()
     };
     assert!(claim(99, Stage::Releasing(0)));
     assert!(!claim(100, Stage::Releasing(0)), "it was there");

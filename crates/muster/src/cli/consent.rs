@@ -96,7 +96,7 @@ mod tests {
         Impact {
             agents: agents.iter().map(|(.., n)| n).sum(),
             kinds: agents.iter().map(kind).collect(),
-            disconnected_agents: 0,
+            ..Impact::default()
         }
     }
 

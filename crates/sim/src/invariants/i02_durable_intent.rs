@@ -55,7 +55,8 @@ fn assignments_lost(evidence: &Evidence, orders: &[Order]) -> Vec<Violation> {
     for (name, states) in possible {
         let list = &evidence.assignments.list;
         let now = list.iter().find(|assignment| assignment.name == name).map(|assignment| {
-            (assignment.selector.as_str(), assignment.priority, assignment.config.config.as_str())
+            let config = assignment.content.config().map_or("", |config| config.config.as_str());
+            (assignment.selector.as_str(), assignment.priority, config)
         });
         if !states.contains(&now) {
             let what = format!("assignment {name} is {now:?}, orders made it {states:?}");
@@ -76,7 +77,7 @@ pub(super) fn unfinished(evidence: &Evidence) -> Vec<Violation> {
             found.push(violation("I2", what));
         }
         let hash = &agent.status.last_remote_config_hash[..];
-        let Some(assignment) = evidence.assignments.resolve(record) else {
+        let Some((assignment, config)) = evidence.assignments.config(record) else {
             // What was offered before nothing was decided any more is offered still.
             let open = record.offered.config.as_ref().is_some_and(|offer| hash != offer.hash.0);
             if open {
@@ -86,8 +87,8 @@ pub(super) fn unfinished(evidence: &Evidence) -> Vec<Violation> {
             continue;
         };
         let applied = agent.status.status == i32::from(RemoteConfigStatuses::Applied);
-        let offered = record.offered.config.as_ref() == Some(&assignment.config);
-        if !applied || !offered || hash != assignment.config.hash.0 {
+        let offered = record.offered.config.as_ref() == Some(config);
+        if !applied || !offered || hash != config.hash.0 {
             let name = &assignment.name;
             let what = format!("agent {} does not run what {name} says", agent.index);
             found.push(violation("I2", what));

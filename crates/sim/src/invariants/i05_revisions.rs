@@ -48,8 +48,8 @@ fn explains(agent: &Seen, hash: &[u8], since: u64, act: &Act, history: &History)
         decision.number >= since
             && decision.at <= act.at
             && RINGS.iter().any(|ring| {
-                let resolved = decision.assignments.resolve(&Known { agent, ring: *ring });
-                resolved.is_some_and(|assignment| assignment.config.hash == hash)
+                let resolved = decision.assignments.config(&Known { agent, ring: *ring });
+                resolved.is_some_and(|(_, config)| config.hash == hash)
             })
     };
     history.decisions.iter().filter(gives).map(|decision| decision.number).min()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use bytes::Bytes;
-use model::assign::Assignments;
+use model::assign::{Assignments, Content};
 use model::{ConfigHash, Timestamp};
 use opamp::v1::AgentConfigMap;
 use prost::Message as _;
@@ -150,7 +150,9 @@ impl Contents {
     /// What is in it, once all of it was seen.
     pub(super) fn finish(mut self, bytes: u64) -> Result<Summary, BackupError> {
         for assignment in &self.assignments.list {
-            let (name, config) = (&assignment.name, &assignment.config);
+            let (name, Content::Config(config)) = (&assignment.name, &assignment.content) else {
+                continue;
+            };
             let place = (config.config.clone(), config.revision);
             if self.revisions.get(&place) != Some(&config.hash) {
                 let reason =

@@ -3,7 +3,7 @@
 use std::io::Cursor as File;
 
 use bytes::Bytes;
-use model::assign::{Assignment, Assignments, Hold};
+use model::assign::{Assignment, Assignments, Content, Hold};
 use model::brake::Brake;
 use model::command::{CommandId, State, Target};
 use model::record::Offered;
@@ -66,7 +66,11 @@ async fn ledger() -> Memory {
     let assignment = Assignment {
         name: "all".to_owned(),
         selector: Selector::parse("").unwrap(),
-        config: RevisionRef { config: "collector".to_owned(), revision: 2, hash: body("two").0 },
+        content: Content::Config(RevisionRef {
+            config: "collector".to_owned(),
+            revision: 2,
+            hash: body("two").0,
+        }),
         priority: 0,
         updated: NOW,
         brake: Brake::default(),

@@ -73,9 +73,117 @@ pub struct AgentRecord {
     /// SHA-256 of the list of components that belongs to the hash it reported; empty if unknown.
     #[prost(bytes = "vec", tag = "28")]
     pub component_list: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "29")]
+    pub packages: ::core::option::Option<agent_record::Packages>,
+    #[prost(message, optional, tag = "30")]
+    pub settings: ::core::option::Option<agent_record::Settings>,
+    #[prost(message, optional, tag = "33")]
+    pub opamp_told: ::core::option::Option<agent_record::OpAmpTold>,
 }
 /// Nested message and enum types in `AgentRecord`.
 pub mod agent_record {
+    /// Packages that it should have.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Packages {
+        /// Unset while nothing is assigned.
+        #[prost(message, optional, tag = "1")]
+        pub offered: ::core::option::Option<packages::Set>,
+        /// Version of the assignments that decided it.
+        #[prost(uint64, tag = "2")]
+        pub decision: u64,
+        #[prost(message, optional, tag = "3")]
+        pub delivered: ::core::option::Option<Sent>,
+        /// Sets that the agent could not install, newest last, bounded: SHA-256 over the set's name, its
+        /// revision and the hash of all packages.
+        #[prost(bytes = "vec", repeated, tag = "4")]
+        pub failed: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    }
+    /// Nested message and enum types in `Packages`.
+    pub mod packages {
+        #[derive(Clone, PartialEq, ::prost::Message)]
+        pub struct Set {
+            #[prost(string, tag = "1")]
+            pub set: ::prost::alloc::string::String,
+            #[prost(uint64, tag = "2")]
+            pub revision: u64,
+            /// Sorted by name.
+            #[prost(message, repeated, tag = "3")]
+            pub packages: ::prost::alloc::vec::Vec<Package>,
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Package {
+            #[prost(string, tag = "1")]
+            pub name: ::prost::alloc::string::String,
+            #[prost(bytes = "vec", tag = "2")]
+            pub hash: ::prost::alloc::vec::Vec<u8>,
+        }
+    }
+    /// Connection settings that it should use.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Settings {
+        /// Unset while nothing is assigned.
+        #[prost(message, optional, tag = "1")]
+        pub offered: ::core::option::Option<settings::Offer>,
+        #[prost(uint64, tag = "2")]
+        pub decision: u64,
+        #[prost(message, optional, tag = "3")]
+        pub delivered: ::core::option::Option<Sent>,
+        /// Hashes of offers that the agent could not use, newest last, bounded.
+        #[prost(bytes = "vec", repeated, tag = "4")]
+        pub failed: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    }
+    /// Nested message and enum types in `Settings`.
+    pub mod settings {
+        #[derive(Clone, PartialEq, ::prost::Message)]
+        pub struct Offer {
+            #[prost(message, repeated, tag = "1")]
+            pub classes: ::prost::alloc::vec::Vec<Class>,
+            /// Serial of the agent's credential; 0 without one.
+            #[prost(uint64, tag = "2")]
+            pub credential: u64,
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Class {
+            /// "opamp", "own-metrics", "own-traces", "own-logs" or "other/" and a name.
+            #[prost(string, tag = "1")]
+            pub class: ::prost::alloc::string::String,
+            #[prost(string, tag = "2")]
+            pub settings: ::prost::alloc::string::String,
+            #[prost(uint64, tag = "3")]
+            pub revision: u64,
+            #[prost(bytes = "vec", tag = "4")]
+            pub hash: ::prost::alloc::vec::Vec<u8>,
+        }
+    }
+    /// An offer that went out.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Sent {
+        #[prost(bytes = "vec", tag = "1")]
+        pub hash: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "2")]
+        pub epoch: u64,
+        /// Report it answered; 0 for a push.
+        #[prost(uint64, tag = "3")]
+        pub n: u64,
+        #[prost(uint64, tag = "4")]
+        pub at_unix_ms: u64,
+    }
+    /// What it was last told of its connection to us.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct OpAmpTold {
+        /// Of the settings of that class and the credential.
+        #[prost(bytes = "vec", tag = "1")]
+        pub hash: ::prost::alloc::vec::Vec<u8>,
+        /// When the agent had started, by its health.
+        #[prost(uint64, tag = "2")]
+        pub start_time_unix_nano: u64,
+        #[prost(uint32, tag = "3")]
+        pub times: u32,
+        #[prost(uint64, tag = "4")]
+        pub epoch: u64,
+        #[prost(uint64, tag = "5")]
+        pub n: u64,
+    }
     /// What is remembered of its custom messages.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct CustomMessages {
@@ -297,7 +405,7 @@ pub struct Assignments {
 }
 /// Nested message and enum types in `Assignments`.
 pub mod assignments {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Assignment {
         #[prost(string, tag = "1")]
         pub name: ::prost::alloc::string::String,
@@ -319,6 +427,55 @@ pub mod assignments {
         /// Name of the token it was set with.
         #[prost(string, tag = "9")]
         pub actor: ::prost::alloc::string::String,
+        /// What it gives, where that is no config: then the config is empty.
+        #[prost(message, optional, tag = "10")]
+        pub package_set: ::core::option::Option<PackageSet>,
+        #[prost(message, optional, tag = "11")]
+        pub settings: ::core::option::Option<Settings>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct PackageSet {
+        #[prost(string, tag = "1")]
+        pub set: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub revision: u64,
+        /// Sorted by name.
+        #[prost(message, repeated, tag = "3")]
+        pub packages: ::prost::alloc::vec::Vec<package_set::Package>,
+    }
+    /// Nested message and enum types in `PackageSet`.
+    pub mod package_set {
+        #[derive(Clone, PartialEq, ::prost::Message)]
+        pub struct Package {
+            #[prost(string, tag = "1")]
+            pub name: ::prost::alloc::string::String,
+            #[prost(string, tag = "2")]
+            pub version: ::prost::alloc::string::String,
+            /// The first that selects an agent is what that gets.
+            #[prost(message, repeated, tag = "3")]
+            pub variants: ::prost::alloc::vec::Vec<Variant>,
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Variant {
+            #[prost(string, tag = "1")]
+            pub selector: ::prost::alloc::string::String,
+            /// Names an opamp.proto.v1.PackageAvailable in the blob table.
+            #[prost(bytes = "vec", tag = "2")]
+            pub hash: ::prost::alloc::vec::Vec<u8>,
+        }
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Settings {
+        #[prost(string, tag = "1")]
+        pub settings: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub revision: u64,
+        /// As in AgentRecord.Settings.Class.
+        #[prost(string, tag = "3")]
+        pub class: ::prost::alloc::string::String,
+        /// Names a sealed message in the blob table.
+        #[prost(bytes = "vec", tag = "4")]
+        pub hash: ::prost::alloc::vec::Vec<u8>,
     }
     /// How far an assignment may go.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,7 +9,7 @@ use model::record::{
 use model::{AgentRecord, ConfigHash, GatewayId, RevisionRef, SessionId, Timestamp};
 use opamp::InstanceUid;
 
-use super::{Loaded, corrupt, read, write};
+use super::{Loaded, corrupt, read, tracks, write};
 use crate::v1::agent_record as wire;
 use crate::v1::agent_record::polled_command::Progress as WireProgress;
 use crate::{Error, Key, v1};
@@ -17,7 +17,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentRecord`.
-const FIELDS: u32 = 28;
+const FIELDS: u32 = 33;
 
 /// The bytes of a record.
 pub fn encode(record: &AgentRecord, unknown: &Bytes) -> Bytes {
@@ -90,6 +90,9 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
             digest: record.custom.digest,
             spent_until_unix_ms: record.custom.spent_until.0,
         }),
+        packages: tracks::packages_to_wire(record.packages),
+        settings: tracks::settings_to_wire(record.settings),
+        opamp_told: record.opamp_told.as_ref().map(tracks::told_to_wire),
         first_seen_unix_ms: record.first_seen.0,
         last_seen_unix_ms: record.last_seen.0,
     }
@@ -162,6 +165,9 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
             digest: custom.digest,
             spent_until: Timestamp(custom.spent_until_unix_ms),
         },
+        packages: tracks::packages(message.packages)?,
+        settings: tracks::settings(message.settings)?,
+        opamp_told: message.opamp_told.as_ref().map(tracks::told).transpose()?,
         first_seen: Timestamp(message.first_seen_unix_ms),
         last_seen: Timestamp(message.last_seen_unix_ms),
     })
@@ -260,6 +266,7 @@ fn session(bytes: &[u8]) -> Result<SessionId, String> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use model::record::Track;
     use opamp::v1::*;
     use proptest::collection::{btree_map, vec};
     use proptest::option::of;
@@ -357,6 +364,9 @@ mod tests {
                 generation: seen.1,
                 reaped: sequence_num.map(|_| SessionId([9; 16])),
                 components: sequence_num.map(|_| ListHash([5; 32])),
+                packages: Track::default(),
+                settings: Track::default(),
+                opamp_told: None,
                 commands: Vec::new(),
                 signs: Signs { restarts: seen.0, full_reports: seen.1 },
                 custom: CustomMessages {

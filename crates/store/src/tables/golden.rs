@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use model::assign::{Assignment, Assignments, Hold};
+use model::assign::{Assignment, Assignments, Content, Hold};
 use model::brake::{Brake, Stage};
 use model::command::{
     Action, CommandId, Custom, Expected, Order, Progress, Reply, Signs, State, Target,
 };
 use model::components::ListHash;
+use model::packages::{
+    PackageChoice, PackageHash, PackageSetRef, PackagesHash, PackagesOffer, Variant,
+};
 use model::record::{
-    CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, PolledCommand, Reported,
+    CustomMessages, Delivered, Duplicate, FullState, Offered, OpAmpTold, Owner, PolledCommand,
+    Reported, Track,
 };
 use model::selector::Selector;
+use model::settings::{Class, SettingsHash, SettingsOffer, SettingsRef};
 use model::{
     AgentRecord, Config, ConfigHash, GatewayId, Revision, RevisionRef, SessionId, Timestamp,
 };
@@ -50,13 +55,13 @@ fn table<T: PartialEq + std::fmt::Debug>(
 fn golden_values_are_read_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
     let agent = |bytes: &Bytes| agents::decode(&Key::agent(&UID), bytes);
-    table(&mut files, ("agent", 7), record, agents::encode, agent);
+    table(&mut files, ("agent", 8), record, agents::encode, agent);
     let new = |_| AgentRecord::new(UID, Timestamp(1_700_000_000_000));
     table(&mut files, ("agent-new", 1), new, agents::encode, agent);
     table(&mut files, ("config", 2), config, configs::encode, |bytes| {
         configs::decode(&Key::config("collector"), bytes)
     });
-    table(&mut files, ("assignments", 2), assignments, intent::encode, |bytes| {
+    table(&mut files, ("assignments", 3), assignments, intent::encode, |bytes| {
         intent::decode(&Key::intent(), bytes)
     });
     let none = |_| Assignments::default();
@@ -115,9 +120,8 @@ fn golden_shards_stay() {
 }
 
 /// Version 2 knows the version of the labels, and tokens; version 3 the store's generation, version
-/// 4 the session that was reaped, version 5 custom messages,
-/// version 6 commands that wait for polls, version 7
-/// lists of components.
+/// 4 the session that was reaped, version 5 custom messages, version 6 commands that wait for polls,
+/// version 7 lists of components, version 8 packages and connection settings.
 fn record(version: u32) -> AgentRecord {
     AgentRecord {
         instance_uid: UID,
@@ -151,6 +155,15 @@ fn record(version: u32) -> AgentRecord {
         labels_version: if version < 2 { 0 } else { 6 },
         generation: if version < 3 { 0 } else { 1_700_000_000_004 },
         reaped: (version > 3).then_some(SessionId([3; 16])),
+        packages: if version < 8 { Track::default() } else { packages() },
+        settings: if version < 8 { Track::default() } else { settings() },
+        opamp_told: (version > 7).then_some(OpAmpTold {
+            hash: SettingsHash([12; 32]),
+            start_time_unix_nano: 1_700_000_000_000_000_000,
+            times: 1,
+            epoch: 3,
+            n: 4,
+        }),
         components: (version > 6).then_some(ListHash([6; 32])),
         commands: if version < 6 { Vec::new() } else { vec![polled_command()] },
         signs: match version {
@@ -169,6 +182,37 @@ fn record(version: u32) -> AgentRecord {
         first_seen: Timestamp(1_700_000_000_000),
         last_seen: Timestamp(1_700_000_000_003),
     }
+}
+
+fn track<T>(offered: T) -> Track<T> {
+    let at = Timestamp(1_700_000_000_007);
+    Track {
+        offered: Some(offered),
+        decision: 12,
+        delivered: Some(Delivered { hash: [10; 32], epoch: 3, n: 4, at }),
+        failed: vec![[11; 32]],
+    }
+}
+
+fn packages() -> Track<PackagesOffer> {
+    let packages =
+        vec![(String::new(), PackageHash([1; 32])), ("collector".to_owned(), PackageHash([2; 32]))];
+    let hash = PackagesHash::of(&packages);
+    track(PackagesOffer { set: "edge".to_owned(), revision: 3, hash, packages })
+}
+
+fn settings() -> Track<SettingsOffer> {
+    let settings = |class| (class, settings_ref());
+    let classes = [Class::OpAmp, Class::OwnLogs, Class::Other("kafka".to_owned())];
+    let classes = classes
+        .map(settings)
+        .map(|(class, it): (Class, SettingsRef)| (class.clone(), SettingsRef { class, ..it }));
+    track(SettingsOffer { classes: classes.into(), credential: 2 })
+}
+
+fn settings_ref() -> SettingsRef {
+    let settings = "backend".to_owned();
+    SettingsRef { settings, revision: 4, class: Class::OwnLogs, hash: SettingsHash([5; 32]) }
 }
 
 fn polled_command() -> PolledCommand {
@@ -255,7 +299,7 @@ fn config(version: u32) -> Config {
     Config { name: "collector".to_owned(), revisions }
 }
 
-/// Version 2 knows brakes and the hold.
+/// Version 2 knows brakes and the hold, version 3 package sets and connection settings.
 fn assignments(version: u32) -> Assignments {
     let brake = |stage| match version {
         1 => Brake::default(),
@@ -264,18 +308,33 @@ fn assignments(version: u32) -> Assignments {
     let assignment = |name: &str, selector: &str, stage| Assignment {
         name: name.to_owned(),
         selector: Selector::parse(selector).unwrap(),
-        config: revision_ref(),
+        content: Content::Config(revision_ref()),
         priority: -3,
         updated: Timestamp(1_700_000_000_005),
         brake: brake(stage),
         actor: actor(version),
     };
-    let list = vec![
+    let mut list = vec![
         assignment("all", "", Stage::Releasing(u64::MAX - 1)),
         assignment("prod", "env in (prod,staging),!canary", Stage::Released),
         assignment("edge", "service.name=otelcol", Stage::Done),
         assignment("bad", "env=bad", Stage::Stopped { failed: 9 }),
     ];
+    if version > 2 {
+        let variant = |selector: &str, hash| Variant {
+            selector: Selector::parse(selector).unwrap(),
+            hash: PackageHash([hash; 32]),
+        };
+        let packages = vec![PackageChoice {
+            package: "collector".to_owned(),
+            version: "0.150.0".to_owned(),
+            variants: vec![variant("os.type=linux", 1), variant("", 2)],
+        }];
+        let set = PackageSetRef { set: "edge".to_owned(), revision: 3, packages };
+        for content in [Content::Packages(set), Content::Settings(settings_ref())] {
+            list.push(Assignment { content, ..assignment("new", "", Stage::Done) });
+        }
+    }
     let hold = Hold {
         since: Timestamp(1_700_000_000_006),
         reason: "incident 42".to_owned(),
