@@ -258,6 +258,7 @@ fn events(files: &mut Golden) {
             told.events.retain(|event| !new.contains(event));
             let summary = told.summary.as_mut().unwrap();
             (summary.packages, summary.settings) = (None, None);
+            summary.signs.restarted = Timestamp(0);
         }
         if version < 4 {
             told.summary.as_mut().unwrap().components = None;
@@ -311,7 +312,8 @@ fn record() -> AgentRecord {
     record.reported.custom_capabilities = Some(opamp::v1::CustomCapabilities { capabilities });
     record.components = Some(ListHash([6; 32]));
     offers(&mut record);
-    record.signs = Signs { restarts: 2, full_reports: 3 };
+    let restarted = Timestamp(1_700_000_000_007);
+    record.signs = Signs { restarts: 2, restarted, full_reports: 3 };
     record.commands.push(PolledCommand {
         id: CommandId([8; 16]),
         message: Vec::new(),
@@ -320,6 +322,7 @@ fn record() -> AgentRecord {
         number: 41,
         told: Signs::default(),
         doubtful: false,
+        restarts: false,
     });
     record.last_seen = Timestamp(1_700_000_000_002);
     record

@@ -26,6 +26,7 @@ pub(crate) async fn hand_over(engine: Arc<Engine>, received: Received<Handover>)
         message: ask.message.to_vec(),
         not_after: Timestamp(ask.not_after_unix_ms),
         withdraw: ask.withdraw,
+        since: Timestamp(ask.since_unix_ms),
     };
     let applied = engine.apply(&[Job { uid, what, deadline }]).await;
     let outcome = applied.results.first().map_or(Answer::Unspecified, answer);

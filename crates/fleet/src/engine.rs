@@ -46,16 +46,55 @@ pub(crate) struct Origin {
 /// A session input that owns what it needs.
 #[derive(Debug)]
 pub(crate) enum What {
-    Claim { owner: Owner, rival: Rival, floor: u64, from: Origin, message: Box<AgentToServer> },
-    Report { owner: Owner, epoch: u64, n: u64, answered: Option<u64>, message: Box<AgentToServer> },
-    Poll { from: Origin, message: Box<AgentToServer> },
-    Close { owner: Owner, epoch: u64, answered: Option<u64> },
-    Resume { owner: Owner, epoch: u64, answered: Option<u64> },
-    Reap { gateway: GatewayId, epoch: u64 },
-    Command { id: CommandId, message: Vec<u8>, not_after: Timestamp, withdraw: bool },
+    Claim {
+        owner: Owner,
+        rival: Rival,
+        floor: u64,
+        from: Origin,
+        message: Box<AgentToServer>,
+    },
+    Report {
+        owner: Owner,
+        epoch: u64,
+        n: u64,
+        answered: Option<u64>,
+        message: Box<AgentToServer>,
+    },
+    Poll {
+        from: Origin,
+        message: Box<AgentToServer>,
+    },
+    Close {
+        owner: Owner,
+        epoch: u64,
+        answered: Option<u64>,
+    },
+    Resume {
+        owner: Owner,
+        epoch: u64,
+        answered: Option<u64>,
+    },
+    Reap {
+        gateway: GatewayId,
+        epoch: u64,
+    },
+    Command {
+        id: CommandId,
+        message: Vec<u8>,
+        not_after: Timestamp,
+        withdraw: bool,
+        since: Timestamp,
+    },
     Assess,
-    Labelled { labels: BTreeMap<String, String>, version: u64 },
-    Pushed { epoch: u64, what: Pushed, decision: u64 },
+    Labelled {
+        labels: BTreeMap<String, String>,
+        version: u64,
+    },
+    Pushed {
+        epoch: u64,
+        what: Pushed,
+        decision: u64,
+    },
 }
 
 /// What became of a job.
@@ -540,11 +579,12 @@ impl What {
             Self::Reap { gateway, epoch } => {
                 Input::Reap { gateway: gateway.clone(), epoch: *epoch }
             }
-            Self::Command { id, message, not_after, withdraw } => Input::Command(Handover {
+            Self::Command { id, message, not_after, withdraw, since } => Input::Command(Handover {
                 id: *id,
                 message,
                 not_after: *not_after,
                 withdraw: *withdraw,
+                since: *since,
             }),
             Self::Assess => Input::Assess,
             Self::Labelled { labels, version } => Input::Labelled { labels, version: *version },

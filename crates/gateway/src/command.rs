@@ -82,7 +82,7 @@ fn begin(
 ) -> Result<Begun, Outcome> {
     let uid = InstanceUid::try_from(&target.instance_uid[..]).map_err(|_| Outcome::NotOwner)?;
     let id = <[u8; 16]>::try_from(&ask.command_id[..]).map_err(|_| Outcome::NotOwner)?;
-    let turn = shared.told.turn(id, uid);
+    let turn = shared.told.turn(id, uid, target.attempt);
     // A late copy of what was told in time is not late.
     if turn.is_taken() {
         return Ok(Begun { turn, doing: None });

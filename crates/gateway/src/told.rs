@@ -1,5 +1,6 @@
-//! Which commands were begun here, for whom, and what became of them: asked again, the same command
-//! is not told again. Bounded; the oldest go first.
+//! Which commands were asked for here, for whom, and what became of them: asked again, the same
+//! command is not told again, and a late copy of what was refused is refused. Bounded; the oldest
+//! go first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,15 +24,20 @@ pub(crate) struct Told {
 
 #[derive(Debug, Default)]
 struct State {
-    fates: BTreeMap<Key, watch::Receiver<Fate>>,
+    fates: BTreeMap<Key, Attempt>,
     order: VecDeque<Key>,
+}
+
+/// The newest attempt at a command for an agent.
+#[derive(Debug)]
+struct Attempt {
+    number: u32,
+    fate: watch::Receiver<Fate>,
 }
 
 /// One command for one agent: to be told by whoever holds this, or told by another.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    told: Told,
-    key: Key,
     side: Side,
 }
 
@@ -47,29 +53,28 @@ impl Told {
         Self { state: Arc::default(), max }
     }
 
-    /// Begins a command for an agent, unless that was begun.
-    pub(crate) fn turn(&self, command: [u8; 16], uid: InstanceUid) -> Turn {
+    /// Begins an attempt at a command for an agent, unless that or a later one was begun, or the
+    /// command may have been sent. Who does not say which attempt it is makes a new one.
+    pub(crate) fn turn(&self, command: [u8; 16], uid: InstanceUid, number: u32) -> Turn {
         let key = (command, uid);
         let mut state = self.state();
-        if let Some(fate) = state.fates.get(&key) {
-            let side = Side::Anothers(fate.clone());
-            return Turn { told: self.clone(), key, side };
+        if let Some(known) = state.fates.get(&key) {
+            let refused = known.fate.borrow().is_some_and(surely_not_sent);
+            if !refused || (number != 0 && number <= known.number) {
+                let side = Side::Anothers(known.fate.clone());
+                return Turn { side };
+            }
         }
-        let (sender, receiver) = watch::channel(None);
-        state.fates.insert(key, receiver);
-        state.order.push_back(key);
+        let (sender, fate) = watch::channel(None);
+        if state.fates.insert(key, Attempt { number, fate }).is_none() {
+            state.order.push_back(key);
+        }
         while state.order.len() > self.max {
             let oldest = state.order.pop_front();
             oldest.into_iter().for_each(|oldest| drop(state.fates.remove(&oldest)));
         }
         drop(state);
-        Turn { told: self.clone(), key, side: Side::Mine(sender) }
-    }
-
-    fn forget(&self, key: &Key) {
-        let mut state = self.state();
-        state.fates.remove(key);
-        state.order.retain(|known| known != key);
+        Turn { side: Side::Mine(sender) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -85,12 +90,8 @@ impl Turn {
 
     /// What became of it is known.
     pub(crate) fn decide(self, outcome: Outcome) -> Outcome {
-        let surely_not_sent = matches!(outcome, Outcome::NotOwner | Outcome::Busy | Outcome::Late);
         if let Side::Mine(fate) = &self.side {
             fate.send_replace(Some(outcome));
-        }
-        if surely_not_sent {
-            self.told.forget(&self.key);
         }
         outcome
     }
@@ -101,6 +102,10 @@ impl Turn {
         let known = timeout_at(deadline, fate.wait_for(Option::is_some)).await;
         known.ok().and_then(|fate| *fate.ok()?).unwrap_or(Outcome::Broken)
     }
+}
+
+fn surely_not_sent(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::NotOwner | Outcome::Busy | Outcome::Late)
 }
 
 #[cfg(test)]
@@ -118,24 +123,26 @@ mod tests {
     #[tokio::test]
     async fn who_asks_again_is_told_what_became_of_the_first() {
         let told = Told::new(8);
-        let first = told.turn([1; 16], UID);
-        let again = told.turn([1; 16], UID);
+        let first = told.turn([1; 16], UID, 1);
+        let again = told.turn([1; 16], UID, 1);
         assert!(!first.is_taken() && again.is_taken());
-        assert!(!told.turn([2; 16], UID).is_taken());
+        assert!(!told.turn([2; 16], UID, 1).is_taken());
         let (first, again) =
             tokio::join!(async { first.decide(Outcome::Delivered) }, again.outcome(soon()));
         assert_eq!((first, again), (Outcome::Delivered, Outcome::Delivered));
-        assert_eq!(told.turn([1; 16], UID).outcome(soon()).await, Outcome::Delivered);
+        assert_eq!(told.turn([1; 16], UID, 1).outcome(soon()).await, Outcome::Delivered);
     }
 
     #[tokio::test]
     async fn what_was_surely_not_sent_may_be_told_again() {
         let told = Told::new(8);
-        told.turn([1; 16], UID).decide(Outcome::Busy);
-        let next = told.turn([1; 16], UID);
+        told.turn([1; 16], UID, 1).decide(Outcome::Busy);
+        let late = told.turn([1; 16], UID, 1);
+        assert_eq!(late.outcome(soon()).await, Outcome::Busy, "a copy");
+        let next = told.turn([1; 16], UID, 2);
         assert!(!next.is_taken());
         // It panicked, say: part of it may be on the socket.
-        let again = told.turn([1; 16], UID);
+        let again = told.turn([1; 16], UID, 3);
         drop(next);
         assert_eq!(again.outcome(soon()).await, Outcome::Broken);
     }
@@ -144,9 +151,9 @@ mod tests {
     async fn only_so_many_are_remembered() {
         let told = Told::new(2);
         for id in 1..=3 {
-            told.turn([id; 16], UID).decide(Outcome::Sent);
+            told.turn([id; 16], UID, 1).decide(Outcome::Sent);
         }
-        assert!(!told.turn([1; 16], UID).is_taken() && told.turn([3; 16], UID).is_taken());
+        assert!(!told.turn([1; 16], UID, 1).is_taken() && told.turn([3; 16], UID, 1).is_taken());
         assert_eq!(told.state().order.len(), 2);
     }
 }

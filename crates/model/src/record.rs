@@ -124,6 +124,8 @@ pub struct Duplicate {
 pub struct Signs {
     /// Signs of a restart: a later start time, or numbers that begin anew.
     pub restarts: u64,
+    /// When the last of them was seen; the epoch's start if none was.
+    pub restarted: Timestamp,
     /// Full reports that were asked for and stored.
     pub full_reports: u64,
 }
@@ -145,6 +147,8 @@ pub struct PolledCommand {
     pub told: Signs,
     /// That poll came again, so that its reply may not have arrived: the next one proves nothing.
     pub doubtful: bool,
+    /// It is a restart: of those that were told, the last one explains the agent's next restart.
+    pub restarts: bool,
 }
 
 /// What is remembered of an agent's custom messages: they are events, and no part of its state.

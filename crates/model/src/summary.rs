@@ -106,7 +106,8 @@ pub struct PackagesSummary {
     pub state: PackagesState,
     /// Why it failed, or what else it says is wrong.
     pub error_message: String,
-    /// Packages that it says it has, [`PACKAGES_MAX`] at most, sorted: those it deletes if they are not offered.
+    /// Packages that it says it has, [`PACKAGES_MAX`] at most, sorted: those it deletes if they are
+    /// not offered.
     pub names: Vec<String>,
     /// How much of a download is done, if one is under way, in percent.
     pub download_percent: Option<f64>,

@@ -118,7 +118,7 @@ async fn heal(
         if !early.is_empty() {
             return early;
         }
-        let unsettled = invariants::unsettled(&evidence, &history);
+        let unsettled = invariants::unsettled(&evidence, false);
         drop(history);
         if unsettled.is_empty() && operating.is_finished() {
             break;
@@ -138,7 +138,7 @@ async fn heal(
     let evidence = Evidence::gather(world, cluster).await;
     let history = world.history();
     let mut found = invariants::broken_already(&evidence, &history);
-    found.extend(invariants::unsettled(&evidence, &history));
+    found.extend(invariants::unsettled(&evidence, true));
     found.extend(invariants::silence(&quiet, &evidence, started.elapsed()));
     found
 }

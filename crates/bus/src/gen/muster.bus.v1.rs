@@ -528,6 +528,10 @@ pub mod command {
         /// What this agent alone is told, in place of the message of all.
         #[prost(bytes = "bytes", tag = "3")]
         pub message: ::prost::bytes::Bytes,
+        /// Counts from 1 how often this target was given to a gateway. A copy of an attempt that was
+        /// refused is refused. 0 where the asker does not say.
+        #[prost(uint32, tag = "4")]
+        pub attempt: u32,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Action {
@@ -613,6 +617,10 @@ pub struct Handover {
     /// Take it back, unless a poll was told it.
     #[prost(bool, tag = "5")]
     pub withdraw: bool,
+    /// Unix time in milliseconds at which it was first handed over: it is not taken if the records were
+    /// lost since, for the one that was lost may have had it. 0 where the asker does not say.
+    #[prost(uint64, tag = "6")]
+    pub since_unix_ms: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HandoverReply {
@@ -1216,6 +1224,9 @@ pub struct AgentSummary {
     /// Unset if it is to have none.
     #[prost(message, optional, tag = "20")]
     pub connection_settings: ::core::option::Option<agent_summary::ConnectionSettings>,
+    /// When the last sign of a restart was seen.
+    #[prost(uint64, tag = "22")]
+    pub restarted_unix_ms: u64,
 }
 /// Nested message and enum types in `AgentSummary`.
 pub mod agent_summary {

@@ -8,7 +8,7 @@ use model::command::{Allowance, Answer, CommandId, Hand, Line, Order, Progress, 
 use opamp::InstanceUid;
 use tokio::sync::oneshot;
 
-use super::outgoing::{self, Room};
+use super::outgoing::{self, Room, Sending};
 use super::{Made, Sights};
 use crate::Error;
 use crate::ledger::Filed;
@@ -252,7 +252,7 @@ impl Driven {
     }
 
     /// Targets that are to be sent now that all is written, by the way they go.
-    pub(super) fn take_sending(&mut self) -> Vec<(InstanceUid, u32, Way)> {
+    pub(super) fn take_sending(&mut self) -> Vec<Sending> {
         let mut sending = Vec::new();
         for (uid, asked) in self.hands.iter_mut().filter(|(_, asked)| **asked == Asked::Next) {
             let Some(&(part, at)) = self.places.get(uid) else { continue };
@@ -265,7 +265,8 @@ impl Driven {
                 None => Way::Record,
             };
             *asked = Asked::Waits;
-            sending.push((*uid, target.attempts, way));
+            let (attempt, routed) = (target.attempts, target.routed);
+            sending.push(Sending { uid: *uid, attempt, way, routed });
         }
         sending
     }

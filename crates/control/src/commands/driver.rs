@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::driven::{Answered, Driven, Outcome};
-use super::outgoing::{self, Room};
+use super::outgoing::{self, Room, Sending};
 use super::{Made, Sights, Told, answers};
 use crate::ledger::{Filed, Ledger};
 use crate::{Error, Limits};
@@ -298,11 +298,11 @@ impl Driver {
         let Some(driven) = open.commands.get_mut(id).filter(|driven| !driven.doubtful) else {
             return;
         };
-        let (mut sending, mut late) = (Vec::new(), Vec::new());
-        for (uid, attempt, way) in driven.take_sending() {
-            let routed = driven.target(&uid).map_or(Timestamp(0), |target| target.routed);
+        let (mut in_time, mut late) = (Vec::new(), Vec::new());
+        for sending in driven.take_sending() {
+            let Sending { uid, attempt, ref way, routed } = sending;
             match matches!(way, Way::Session { .. }) && now.millis_since(routed) >= SEND_MS {
-                false => sending.push((uid, attempt, way)),
+                false => in_time.push(sending),
                 true => late.push(Answered {
                     command: *id,
                     uid,
@@ -313,7 +313,7 @@ impl Driver {
         }
         let per_request = self.limits.reassess_max;
         let order = driven.order();
-        let mut asks = outgoing::asks(order, driven.message.as_ref(), sending, per_request, now);
+        let mut asks = outgoing::asks(order, driven.message.as_ref(), in_time, per_request, now);
         for (uid, attempt) in driven.take_withdrawn(now) {
             asks.push(outgoing::withdrawal(driven.order(), uid, attempt));
         }

@@ -94,6 +94,16 @@ pub(super) enum Ask {
     },
 }
 
+/// A target that is to be asked for now.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) uid: InstanceUid,
+    pub(super) attempt: u32,
+    pub(super) way: Way,
+    /// When this attempt began.
+    pub(super) routed: Timestamp,
+}
+
 /// A target in a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
@@ -106,20 +116,21 @@ pub(super) struct Asked {
 pub(super) fn asks(
     order: &Order,
     message: Option<&Bytes>,
-    sending: Vec<(InstanceUid, u32, Way)>,
+    sending: Vec<Sending>,
     per_request: usize,
     now: Timestamp,
 ) -> Vec<Ask> {
     let mut groups: BTreeMap<GatewayId, Vec<Asked>> = BTreeMap::new();
     let mut asks = Vec::new();
-    for (uid, attempt, way) in sending {
+    for Sending { uid, attempt, way, routed } in sending {
         match way {
             Way::Session { gateway, epoch } => {
                 groups.entry(gateway).or_default().push(Asked { uid, attempt, epoch });
             }
             Way::Record | Way::None => {
                 let target = Asked { uid, attempt, epoch: 0 };
-                let request = handover(order, message, &uid, false);
+                let since_unix_ms = routed.0;
+                let request = wire::Handover { since_unix_ms, ..handover(order, message, &uid) };
                 asks.push(Ask::Record { target, request });
             }
         }
@@ -142,7 +153,8 @@ pub(super) fn asks(
 /// Asks a record to give a command back.
 pub(super) fn withdrawal(order: &Order, uid: InstanceUid, attempt: u32) -> Ask {
     let target = Asked { uid, attempt, epoch: 0 };
-    Ask::Record { target, request: handover(order, None, &uid, true) }
+    let request = wire::Handover { withdraw: true, ..handover(order, None, &uid) };
+    Ask::Record { target, request }
 }
 
 fn request(
@@ -158,6 +170,7 @@ fn request(
     let target = |asked: &Asked| command::Target {
         instance_uid: asked.uid.as_bytes().to_vec().into(),
         epoch: asked.epoch,
+        attempt: asked.attempt,
         ..Default::default()
     };
     let command = wire::Command {
@@ -170,17 +183,12 @@ fn request(
     wire::GatewayRequest { request: Some(wire::gateway_request::Request::Command(command)) }
 }
 
-fn handover(
-    order: &Order,
-    message: Option<&Bytes>,
-    uid: &InstanceUid,
-    withdraw: bool,
-) -> wire::Handover {
+fn handover(order: &Order, message: Option<&Bytes>, uid: &InstanceUid) -> wire::Handover {
     wire::Handover {
         instance_uid: uid.as_bytes().to_vec().into(),
         command_id: order.id.0.to_vec().into(),
         message: message.cloned().unwrap_or_default(),
         not_after_unix_ms: order.expires.0,
-        withdraw,
+        ..Default::default()
     }
 }

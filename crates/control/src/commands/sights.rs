@@ -60,7 +60,12 @@ pub(crate) fn way(shown: &Shown) -> Way {
 fn signs(shown: &Shown) -> Signs {
     let seen = shown.entry.summary.signs;
     let version = shown.entry.version;
-    Signs { restarts: seen.restarts, full_reports: seen.full_reports, version }
+    Signs {
+        restarts: seen.restarts,
+        restarted: seen.restarted,
+        full_reports: seen.full_reports,
+        version,
+    }
 }
 
 fn progress(summary: &AgentSummary, order: &Order) -> Option<Progress> {

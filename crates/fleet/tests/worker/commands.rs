@@ -18,6 +18,7 @@ fn handover(uid: u8, id: u8) -> Handover {
         message: message.encode_to_vec().into(),
         not_after_unix_ms: u64::MAX,
         withdraw: false,
+        since_unix_ms: 0,
     }
 }
 

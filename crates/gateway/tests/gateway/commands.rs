@@ -15,7 +15,7 @@ use crate::agent::{Agent, heartbeat, report, uid};
 use crate::field::{Field, until};
 
 fn target(number: u8, epoch: u64) -> Target {
-    Target { instance_uid: uid(number).into(), epoch, message: Default::default() }
+    Target { instance_uid: uid(number).into(), epoch, ..Target::default() }
 }
 
 fn restart() -> ServerToAgent {
@@ -102,6 +102,18 @@ async fn strangers_other_epochs_and_late_ones_are_told_nothing() {
     // Surely not sent, it may be tried again.
     let again = tell(&field, command(1, &restart(), vec![target(1, 1)])).await;
     assert_eq!(again, [Outcome::Sent]);
+}
+
+#[tokio::test]
+async fn a_late_copy_of_what_was_refused_is_refused() {
+    let field = Field::start().await;
+    let attempt = |attempt| Target { attempt, ..target(1, 1) };
+    assert_eq!(tell(&field, command(1, &restart(), vec![attempt(1)])).await, [Outcome::NotOwner]);
+    let mut agent = Agent::claimed(field.address, 1).await;
+    assert_eq!(tell(&field, command(1, &restart(), vec![attempt(1)])).await, [Outcome::NotOwner]);
+    let (outcomes, heard) =
+        tokio::join!(tell(&field, command(1, &restart(), vec![attempt(2)])), agent.hear());
+    assert_eq!((outcomes, heard.command.is_some()), (vec![Outcome::Sent], true));
 }
 
 #[tokio::test]

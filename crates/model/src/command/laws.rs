@@ -55,7 +55,12 @@ fn sight() -> impl Strategy<Value = Sight> {
             1 => Way::Record,
             _ => Way::None,
         };
-        let signs = Signs { restarts: count, full_reports: count, version: count };
+        let signs = Signs {
+            restarts: count,
+            restarted: Timestamp(count),
+            full_reports: count,
+            version: count,
+        };
         let reply = replied.then_some(Reply {
             data: vec![1],
             size: 1,
@@ -271,6 +276,21 @@ fn a_restart_is_confirmed_by_a_later_start_and_by_nothing_else() {
         assert_ne!(world.target.state, State::Confirmed, "it only connected again");
         world.seen(&later, 0);
         assert_eq!(world.target.state, State::Confirmed, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_restart_long_after_a_command_is_not_its_doing() {
+    let order = an_order(Action::Restart, false, 30_000);
+    let mut world = routed(&order, &session("g1", 3));
+    world.answered(1, Answer::Silence);
+    let until = world.target.routed.0 + SEND_MS + PROOF_MS + order.confirm_ms;
+    let mut later = session("g2", 4);
+    for (restarted, state) in [(until + 1, State::Unknown), (until, State::Confirmed)] {
+        let restarted = Timestamp(restarted);
+        later.signs = Signs { restarts: 1, restarted, ..Signs::default() };
+        world.seen(&later, 0);
+        assert_eq!(world.target.state, state, "{restarted:?}");
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Way {
 pub struct Signs {
     /// It restarted.
     pub restarts: u64,
+    /// When it was last seen to have done so.
+    pub restarted: Timestamp,
     /// It reported its full state.
     pub full_reports: u64,
     /// Version of the record: what the agent says later comes with a higher one.

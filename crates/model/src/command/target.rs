@@ -3,8 +3,8 @@
 use opamp::InstanceUid;
 
 use super::{
-    ABSENT_MS, AGAIN_MS, ANSWER_MS, ATTEMPTS_MAX, Action, Hand, Order, Progress, RECORD_MS, Reply,
-    SETTLE_MS, Sight, Signs, Way,
+    ABSENT_MS, AGAIN_MS, ANSWER_MS, ATTEMPTS_MAX, Action, Hand, Order, PROOF_MS, Progress,
+    RECORD_MS, Reply, SEND_MS, SETTLE_MS, Sight, Signs, Way,
 };
 use crate::{GatewayId, Timestamp};
 
@@ -287,7 +287,7 @@ impl Target {
     }
 
     fn look_for_effect(&mut self, order: &Order, sight: &Sight, now: Timestamp) {
-        if self.has_effect(&order.action, sight) {
+        if self.has_effect(order, sight) {
             self.reason.clear();
             if matches!(order.action, Action::Custom(_)) {
                 self.reply.clone_from(&sight.reply);
@@ -298,13 +298,16 @@ impl Target {
         }
     }
 
-    fn has_effect(&self, action: &Action, sight: &Sight) -> bool {
+    fn has_effect(&self, order: &Order, sight: &Sight) -> bool {
         // While it waited in the record, the agent may have done so of its own accord.
         let since = self.gateway.is_some() && sight.epoch >= self.epoch;
-        match action {
+        match &order.action {
             Action::Restart => {
+                // What it does much later is somebody else's doing, maybe another command's.
+                let until = self.routed.0.saturating_add(SEND_MS + PROOF_MS + order.confirm_ms);
+                let restarted = sight.signs.restarts > self.before.restarts;
                 sight.progress == Some(Progress::Restarted)
-                    || since && sight.signs.restarts > self.before.restarts
+                    || since && restarted && sight.signs.restarted.0 <= until
             }
             Action::Refresh => {
                 sight.progress == Some(Progress::Reported)

@@ -2,8 +2,10 @@
 //! a poll (rules CMD-02, CMD-04). None is told twice, whatever comes again. What may not enter:
 //! commands to sessions, which gateways tell without a record.
 
-use opamp::v1::AgentToServer;
+use opamp::Message as _;
+use opamp::v1::{AgentToServer, CommandType, ServerToAgent};
 
+use super::Context;
 use super::sequence::Sequence;
 use crate::Timestamp;
 use crate::command::{CommandId, Progress};
@@ -27,6 +29,8 @@ pub struct Handover<'a> {
     pub not_after: Timestamp,
     /// Take it back instead.
     pub withdraw: bool,
+    /// When it was first handed over. A record that was lost since may have had it.
+    pub since: Timestamp,
 }
 
 /// What became of a handover.
@@ -40,16 +44,17 @@ pub enum Handed {
     Full,
     /// It does not wait any more, and was not told.
     Withdrawn,
-    /// It is to be withdrawn, and nothing is known of it.
+    /// Nothing is known of it, and it may have been told: it is to be withdrawn, or the records
+    /// were lost since it was handed over first.
     Unknown,
 }
 
 pub(super) fn hand_over(
     record: &mut AgentRecord,
     command: &Handover<'_>,
-    now: Timestamp,
+    context: &Context<'_>,
 ) -> Handed {
-    expire(record, now);
+    expire(record, context.now);
     let known = record.commands.iter().position(|known| known.id == command.id);
     if command.withdraw {
         return match known {
@@ -63,6 +68,9 @@ pub(super) fn hand_over(
     }
     if known.is_some() {
         return Handed::Taken;
+    }
+    if command.since != Timestamp(0) && context.generation > command.since.0 {
+        return Handed::Unknown;
     }
     if !record.polls || record.owner.is_some() {
         return Handed::NotPolling;
@@ -81,6 +89,7 @@ pub(super) fn hand_over(
         number: 0,
         told: record.signs,
         doubtful: false,
+        restarts: is_restart(command.message),
     });
     Handed::Taken
 }
@@ -167,20 +176,28 @@ pub(super) fn is_asked_for(
     sequence.complete && (asked || record.full_state.wanted)
 }
 
-/// What the agent's signs say of commands that it was told.
+/// What the agent's signs say of commands that it was told. A restart explains the last one that
+/// was told, and no other: an earlier one may not have arrived.
 pub(super) fn judge(record: &mut AgentRecord) {
     let signs = record.signs;
-    for command in &mut record.commands {
-        let told = match command.progress {
-            Progress::Replied | Progress::Delivered | Progress::Reported => command.told,
-            _ => continue,
-        };
-        if signs.restarts > told.restarts {
-            command.progress = Progress::Restarted;
-        } else if signs.full_reports > told.full_reports {
+    let told = |it: &PolledCommand| {
+        !matches!(it.progress, Progress::Waiting | Progress::Expired | Progress::Returned)
+    };
+    let last_restart = record.commands.iter().rposition(|it| it.restarts && told(it));
+    for (at, command) in record.commands.iter_mut().enumerate().filter(|(_, it)| told(it)) {
+        if signs.restarts > command.told.restarts {
+            if !command.restarts || Some(at) == last_restart {
+                command.progress = Progress::Restarted;
+            }
+        } else if signs.full_reports > command.told.full_reports && !command.restarts {
             command.progress = Progress::Reported;
         }
     }
+}
+
+fn is_restart(message: &[u8]) -> bool {
+    let message = ServerToAgent::decode(message).unwrap_or_default();
+    message.command.is_some_and(|command| command.r#type() == CommandType::Restart)
 }
 
 fn expire(record: &mut AgentRecord, now: Timestamp) {

@@ -64,7 +64,8 @@ proptest! {
                 Act::Hand { id, lasts, withdraw } => {
                     let not_after = Timestamp(now + lasts);
                     let (id, message) = (CommandId([id; 16]), &[0x4a, 0, id]);
-                    let handover = Handover { id, message, not_after, withdraw };
+                    let since = Timestamp(0);
+                    let handover = Handover { id, message, not_after, withdraw, since };
                     let before = agent.record.commands.len();
                     let input = Input::Command(handover);
                     let outcome = step_at(&mut agent, &input, now, &assignments);
@@ -120,7 +121,8 @@ fn the_next_poll_is_proof_and_a_repeated_one_is_none() {
         agent.poll(&described(4));
         let not_after = Timestamp(9_000);
         let id = CommandId([1; 16]);
-        let handover = Handover { id, message: &[0x4a, 0], not_after, withdraw: false };
+        let (withdraw, since) = (false, Timestamp(0));
+        let handover = Handover { id, message: &[0x4a, 0], not_after, withdraw, since };
         agent.step(&Input::Command(handover));
         assert_eq!(agent.poll(&bare(5)).command, Some(vec![0x4a, 0]));
         assert_eq!(progress(&agent), Progress::Replied);
@@ -144,11 +146,49 @@ fn a_repeated_poll_is_told_no_other_command_either() {
     agent.poll(&described(4));
     for id in [1, 2] {
         let (id, not_after) = (CommandId([id; 16]), Timestamp(9_000));
-        let handover = Handover { id, message: &[0x4a, 0], not_after, withdraw: false };
+        let (withdraw, since) = (false, Timestamp(0));
+        let handover = Handover { id, message: &[0x4a, 0], not_after, withdraw, since };
         agent.step(&Input::Command(handover));
     }
     let told = [5, 5, 6].map(|number| agent.poll(&bare(number)).command.is_some());
     assert_eq!(told, [true, false, true]);
+}
+
+#[test]
+fn a_restart_explains_the_last_restart_that_was_told_and_no_other() {
+    let mut agent = Agent::new(Assignments::default());
+    agent.poll(&described(4));
+    let hand = |agent: &mut Agent, id| {
+        let (id, not_after) = (CommandId([id; 16]), Timestamp(9_000));
+        let (withdraw, since) = (false, Timestamp(0));
+        let handover = Handover { id, message: &[0x4a, 0], not_after, withdraw, since };
+        agent.step(&Input::Command(handover));
+    };
+    hand(&mut agent, 1);
+    // The reply is lost, and the agent gives up that poll.
+    agent.poll(&bare(5));
+    agent.poll(&bare(5));
+    agent.poll(&bare(6));
+    hand(&mut agent, 2);
+    agent.poll(&bare(7));
+    agent.poll(&described(0));
+    agent.poll(&described(1));
+    let progress = agent.record.commands.iter().map(|it| it.progress).collect::<Vec<_>>();
+    assert_eq!(progress, [Progress::Replied, Progress::Restarted]);
+}
+
+#[test]
+fn what_a_lost_record_may_have_told_is_not_handed_over_again() {
+    let mut agent = Agent::new(Assignments::default());
+    agent.poll(&described(4));
+    let context = Context { generation: 5, ..context(&agent.assignments, 1) };
+    for (since, expected) in [(4, Handed::Unknown), (5, Handed::Taken), (0, Handed::Taken)] {
+        let (id, not_after) = (CommandId([7; 16]), Timestamp(9_000));
+        let (withdraw, since) = (false, Timestamp(since));
+        let handover = Handover { id, message: &[0x4a, 0], not_after, withdraw, since };
+        let outcome = step(&agent.record, &Input::Command(handover), &context).outcome;
+        assert_eq!(outcome, Outcome::Handed(expected), "{since:?}, 0 is not said");
+    }
 }
 
 #[test]

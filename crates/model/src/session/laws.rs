@@ -146,7 +146,11 @@ proptest! {
     #[test]
     fn nothing_is_offered_without_the_capability(history in vec(said(), 0..24), next in said()) {
         let step = run(&after(&history), &next);
-        if let Outcome::Reply(Reply { offers: Offers { config: Some(offer), .. }, .. }) = &step.outcome {
+        let offered = match &step.outcome {
+            Outcome::Reply(reply) => reply.offers.config.as_ref(),
+            _ => None,
+        };
+        if let Some(offer) = offered {
             prop_assert!(step.record.can(AgentCapabilities::AcceptsRemoteConfig));
             prop_assert!(!step.record.failed.contains(&offer.hash));
             prop_assert_eq!(Some(offer), step.record.offered.config.as_ref());

@@ -339,9 +339,7 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             offer::assess(record, context.intent);
             Outcome::Silence
         }
-        Input::Command(command) => {
-            Outcome::Handed(commands::hand_over(record, command, context.now))
-        }
+        Input::Command(command) => Outcome::Handed(commands::hand_over(record, command, context)),
         Input::Labelled { labels, version } => {
             // Two changes may come the wrong way round.
             if *version > record.labels_version {
@@ -475,7 +473,10 @@ fn told(
     // A poll may arrive after a later one. What it says is old news then, and all of it is asked
     // for; unless asking has stopped, since the agent's numbers mean nothing.
     let late = epoch == 0 && sequence.is_behind(message) && !record.full_state.ignores_sequence;
-    record.signs.restarts += u64::from(commands::restarted(record, message, answered));
+    if commands::restarted(record, message, answered) {
+        record.signs.restarts += 1;
+        record.signs.restarted = context.now;
+    }
     let asked_for = commands::is_asked_for(record, message, sequence, (epoch, answered));
     let asks = sequence::ask(record, message, sequence);
     if !late || asks == 0 {

@@ -180,11 +180,11 @@ pub(crate) fn broken_already(evidence: &Evidence, history: &History) -> Vec<Viol
 }
 
 /// What is not right yet.
-pub(crate) fn unsettled(evidence: &Evidence, _: &History) -> Vec<Violation> {
+pub(crate) fn unsettled(evidence: &Evidence, at_the_end: bool) -> Vec<Violation> {
     [
         i01_convergence::decide(evidence),
         i02_durable_intent::unfinished(evidence),
-        i02_commands::open(evidence),
+        i02_commands::open(evidence, at_the_end),
     ]
     .concat()
 }

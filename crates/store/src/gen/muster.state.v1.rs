@@ -221,6 +221,9 @@ pub mod agent_record {
         /// That poll came again, so that its reply may not have arrived: the next one proves nothing.
         #[prost(bool, tag = "7")]
         pub doubtful: bool,
+        /// It is a restart.
+        #[prost(bool, tag = "8")]
+        pub restarts: bool,
     }
     /// Nested message and enum types in `PolledCommand`.
     pub mod polled_command {
@@ -281,6 +284,9 @@ pub mod agent_record {
         /// Full reports stored.
         #[prost(uint64, tag = "2")]
         pub full_reports: u64,
+        /// When the last sign of a restart was seen.
+        #[prost(uint64, tag = "3")]
+        pub restarted_unix_ms: u64,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Owner {

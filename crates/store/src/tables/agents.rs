@@ -185,11 +185,16 @@ fn command_to_wire(command: PolledCommand) -> wire::PolledCommand {
         sequence_num: command.number,
         told: Some(signs_to_wire(command.told)),
         doubtful: command.doubtful,
+        restarts: command.restarts,
     }
 }
 
 fn signs_to_wire(signs: Signs) -> wire::Signs {
-    wire::Signs { restarts: signs.restarts, full_reports: signs.full_reports }
+    wire::Signs {
+        restarts: signs.restarts,
+        full_reports: signs.full_reports,
+        restarted_unix_ms: signs.restarted.0,
+    }
 }
 
 /// How far a command is that a newer binary wrote is not guessed at: it was told, maybe.
@@ -205,12 +210,17 @@ fn command(message: wire::PolledCommand) -> Result<PolledCommand, String> {
         number: message.sequence_num,
         told: signs(message.told),
         doubtful: message.doubtful,
+        restarts: message.restarts,
     })
 }
 
 fn signs(message: Option<wire::Signs>) -> Signs {
     let message = message.unwrap_or_default();
-    Signs { restarts: message.restarts, full_reports: message.full_reports }
+    Signs {
+        restarts: message.restarts,
+        restarted: Timestamp(message.restarted_unix_ms),
+        full_reports: message.full_reports,
+    }
 }
 
 /// Every progress, here and on the wire.
@@ -368,7 +378,11 @@ mod tests {
                 settings: Track::default(),
                 opamp_told: None,
                 commands: Vec::new(),
-                signs: Signs { restarts: seen.0, full_reports: seen.1 },
+                signs: Signs {
+                    restarts: seen.0,
+                    restarted: Timestamp(seen.1),
+                    full_reports: seen.1,
+                },
                 custom: CustomMessages {
                     taken: seen.0.max(1),
                     number: n,

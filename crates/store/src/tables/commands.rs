@@ -188,6 +188,7 @@ fn target(message: wire::Target) -> Result<Target, String> {
             restarts: message.restarts,
             full_reports: message.full_reports,
             version: message.version,
+            ..Signs::default()
         },
         routed: Timestamp(message.routed_unix_ms),
         changed: Timestamp(message.changed_unix_ms),
@@ -237,7 +238,7 @@ mod tests {
             epoch: 3,
             attempts: 2,
             reason: "why".to_owned(),
-            before: Signs { restarts: 4, full_reports: 5, version: 6 },
+            before: Signs { restarts: 4, full_reports: 5, version: 6, ..Signs::default() },
             routed: Timestamp(6),
             changed: Timestamp(7),
             again: Timestamp(8),

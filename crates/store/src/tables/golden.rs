@@ -165,10 +165,10 @@ fn record(version: u32) -> AgentRecord {
             n: 4,
         }),
         components: (version > 6).then_some(ListHash([6; 32])),
-        commands: if version < 6 { Vec::new() } else { vec![polled_command()] },
+        commands: if version < 6 { Vec::new() } else { vec![polled_command(version)] },
         signs: match version {
             1..6 => model::record::Signs::default(),
-            _ => model::record::Signs { restarts: 2, full_reports: 3 },
+            _ => seen_signs(version, 2, 3),
         },
         custom: match version {
             1..5 => CustomMessages::default(),
@@ -215,15 +215,21 @@ fn settings_ref() -> SettingsRef {
     SettingsRef { settings, revision: 4, class: Class::OwnLogs, hash: SettingsHash([5; 32]) }
 }
 
-fn polled_command() -> PolledCommand {
+fn seen_signs(version: u32, restarts: u64, full_reports: u64) -> model::record::Signs {
+    let restarted = Timestamp(if version < 8 { 0 } else { 1_700_000_000_008 });
+    model::record::Signs { restarts, restarted, full_reports }
+}
+
+fn polled_command(version: u32) -> PolledCommand {
     PolledCommand {
         id: CommandId([8; 16]),
         message: vec![0x4a, 0],
         not_after: Timestamp(1_700_000_000_006),
         progress: Progress::Replied,
         number: 41,
-        told: model::record::Signs { restarts: 1, full_reports: 2 },
+        told: seen_signs(version, 1, 2),
         doubtful: true,
+        restarts: version > 7,
     }
 }
 
@@ -396,7 +402,12 @@ fn command(version: u32) -> commands::Part {
         epoch: 3,
         attempts: 2,
         reason: "why".to_owned(),
-        before: Signs { restarts: 4, full_reports: 5, version: if known { 6 } else { 0 } },
+        before: Signs {
+            restarts: 4,
+            full_reports: 5,
+            version: if known { 6 } else { 0 },
+            ..Signs::default()
+        },
         routed: Timestamp(1_700_000_000_009),
         changed: Timestamp(1_700_000_000_010),
         again: Timestamp(1_700_000_000_011),
