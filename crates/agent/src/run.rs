@@ -98,6 +98,11 @@ impl Handle {
         self.shared.changed.notify_one();
     }
 
+    /// Whether its last connection ended and none was answered since.
+    pub fn is_away(&self) -> bool {
+        lock(&self.shared.away_since).is_some()
+    }
+
     /// Waits until something holds of the agent; false if it never did in time.
     pub async fn until(&self, limit: Duration, mut holds: impl FnMut(&Agent) -> bool) -> bool {
         let mut changes = self.shared.changes.subscribe();

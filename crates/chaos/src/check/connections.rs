@@ -26,6 +26,8 @@ impl Campaign {
         let fleet: BTreeMap<String, Agent> = by_name(self.fleet().await.unwrap_or_default().1);
         for (index, member) in self.crowd.members.iter().enumerate() {
             let agent = fleet.get(&member.name);
+            // A gateway that is back under its name may still be said to hold whom it held.
+            let agent = agent.filter(|_| !member.handle.is_away());
             self.memory.at[index] = agent.and_then(|agent| numbers.get(&agent.gateway_id).copied());
             self.memory.connections[index] = member.handle.see(|agent| agent.ledger.connections);
         }

@@ -119,9 +119,9 @@ fn golden_shards_stay() {
     assert_eq!(Key::labels(&UID).shard(), 53);
 }
 
-/// Version 2 knows the version of the labels, and tokens; version 3 the store's generation, version
-/// 4 the session that was reaped, version 5 custom messages, version 6 commands that wait for polls,
-/// version 7 lists of components, version 8 packages and connection settings.
+/// Version 2 knows the version of the labels, and tokens; version 3 the store's generation,
+/// version 4 the session that was reaped, version 5 custom messages, version 6 commands that wait
+/// for polls, version 7 lists of components, version 8 packages and connection settings.
 fn record(version: u32) -> AgentRecord {
     AgentRecord {
         instance_uid: UID,

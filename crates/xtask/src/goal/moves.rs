@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Figure;
 
 pub(super) fn measure(_: &Path, smoke: bool) -> anyhow::Result<Figure> {
-    let (rounds, agents) = if smoke { (1, 40) } else { (20, 500) };
+    let (rounds, agents) = if smoke { (1, 40) } else { (20, 200) };
     let runtime = tokio::runtime::Runtime::new()?;
     let moves = runtime.block_on(chaos::partition(rounds, agents, |line| println!("{line}")))?;
     Ok(Figure {
