@@ -169,11 +169,14 @@ impl Campaign {
             false => Size { gateways: 3, workers: 3, controls: 2, nats: 3 },
         };
         let rig = Rig::start(size).await.context("starting the cluster")?;
-        let (agents, changes, heartbeat) = match options.smoke {
-            true => (options.agents.unwrap_or(150), 40, Duration::from_secs(2)),
-            false => (options.agents.unwrap_or(1_500), 100, Duration::from_secs(5)),
+        let (agents, changes, heartbeat) = match (options.smoke, options.form) {
+            (true, _) => (options.agents.unwrap_or(150), 40, Duration::from_secs(2)),
+            (false, Form::Faults) => (options.agents.unwrap_or(1_500), 100, Duration::from_secs(5)),
+            // As much as two cores do beside the crowd itself.
+            (false, Form::Kills) => (options.agents.unwrap_or(1_500), 500, Duration::from_secs(10)),
         };
-        let crowd = Crowd::start(&rig, agents, changes, heartbeat).await?;
+        let wired = matches!(options.form, Form::Faults);
+        let crowd = Crowd::start(&rig, agents, changes, heartbeat, wired).await?;
         let (apis, grace, story) = (Api::all(&rig)?, Arc::<Grace>::default(), Story::new());
         let desk = apis.clone();
         let operators = Operators::start(desk, &crowd, grace.clone(), story.clone(), options.seed);

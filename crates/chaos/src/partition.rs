@@ -45,7 +45,7 @@ pub async fn partition(
 ) -> anyhow::Result<Moves> {
     let size = Size { gateways: 2, workers: 2, controls: 1, nats: 1 };
     let rig = Rig::start(size).await?;
-    let crowd = Crowd::start(&rig, agents, 0, Duration::from_secs(1)).await?;
+    let crowd = Crowd::start(&rig, agents, 0, Duration::from_secs(1), true).await?;
     let api = Api::all(&rig)?.pop().context("a control")?;
     let moves = Moves { agents, ..Moves::default() };
     let mut partition = Partition { crowd, rig, api, seen: vec![(0, 0); agents], moves };

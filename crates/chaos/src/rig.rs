@@ -57,6 +57,12 @@ impl Rig {
         format!("ws://{}/v1/opamp", door.address())
     }
 
+    /// Where gateways listen, past all wires.
+    pub(crate) fn gateway_urls(&self) -> anyhow::Result<Vec<String>> {
+        let url = |gateway: &Muster| gateway.opamp.clone().context("no door for agents");
+        self.cluster.gateways.iter().map(url).collect()
+    }
+
     /// Number of the gateway that says it listens there.
     pub(crate) fn gateway_at(&self, url: &str) -> Option<usize> {
         self.cluster.gateways.iter().position(|gateway| gateway.opamp.as_deref() == Some(url))
