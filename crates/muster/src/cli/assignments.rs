@@ -26,8 +26,9 @@ pub(super) struct Args {
 enum Verb {
     /// Create or replace an assignment
     ///
-    /// Agents with a WebSocket are told at once, those that poll at their next poll. The revision
-    /// is pinned: a newer one changes nothing until the assignment is set again.
+    /// It gives a config, a set of packages or connection settings. Agents with a WebSocket are told
+    /// at once, those that poll at their next poll. The revision is pinned: a newer one changes
+    /// nothing until the assignment is set again.
     #[command(after_help = help::ASSIGN_SET)]
     Set {
         /// Name of the assignment
@@ -35,9 +36,8 @@ enum Verb {
         /// Which agents, as `env=prod`; the empty selector means all of them
         #[arg(short = 'l', long, value_name = "SELECTOR", required = true)]
         selector: String,
-        /// Which config; without a revision the newest one, pinned now
-        #[arg(long, value_name = "CONFIG[@REVISION]")]
-        config: String,
+        #[command(flatten)]
+        gives: Gives,
         /// The highest wins where several select an agent
         #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
         priority: i64,
@@ -56,12 +56,27 @@ enum Verb {
     /// List assignments, the highest priority first
     #[command(after_help = help::ASSIGN_LIST)]
     List,
-    /// Remove an assignment; agents keep the config they have
+    /// Remove an assignment; agents keep what they have
     #[command(after_help = help::ASSIGN_REMOVE)]
     Remove {
         /// Name of the assignment
         name: String,
     },
+}
+
+/// What an assignment gives: one of these.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Gives {
+    /// A config; without a revision the newest one, pinned now
+    #[arg(long, value_name = "CONFIG[@REVISION]")]
+    config: Option<String>,
+    /// A set of packages: agents delete what is not in it
+    #[arg(long, value_name = "SET[@REVISION]")]
+    packages: Option<String>,
+    /// Connection settings, of one class
+    #[arg(long, value_name = "SETTINGS[@REVISION]")]
+    settings: Option<String>,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -73,7 +88,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Verb::Set {
             name,
             selector,
-            config,
+            gives,
             priority,
             max_in_flight,
             max_failures,
@@ -83,7 +98,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             let assignment = Assignment {
                 name: names::assignment(&name),
                 selector,
-                config_revision: names::revision(&config),
+                config_revision: names::revision_in("configs", gives.config.as_deref()),
+                package_set_revision: names::revision_in("packageSets", gives.packages.as_deref()),
+                settings_revision: names::revision_in(
+                    "connectionSettings",
+                    gives.settings.as_deref(),
+                ),
                 priority,
                 max_in_flight: max_in_flight.unwrap_or(0),
                 max_failures: max_failures.unwrap_or(0),
@@ -108,6 +128,8 @@ async fn set(
     if !dry_run {
         let judged = call::required(answer.assignment.take(), "the assignment")?;
         assignment.config_revision = judged.config_revision;
+        assignment.package_set_revision = judged.package_set_revision;
+        assignment.settings_revision = judged.settings_revision;
         let impact = answer.impact.unwrap_or_default();
         consent.ask(impact.agents, &sentence(&impact))?;
         answer = ask(client, assignment, false).await?;
@@ -141,7 +163,7 @@ fn said(assignment: &Assignment, answer: &SetAssignmentResponse, dry_run: bool) 
     let line = format!(
         "{}: {}, agents matched {}, changing {}",
         names::short(&assignment.name),
-        names::short(&assignment.config_revision),
+        gives(assignment),
         answer.matched_agents,
         answer.affected_agents,
     );
@@ -167,15 +189,26 @@ async fn list(client: &Client) -> anyhow::Result<()> {
     })
 }
 
+/// As `collector@3`, `packages edge@2` or `settings backend@1`.
+fn gives(assignment: &Assignment) -> String {
+    let kinds = [
+        ("", &assignment.config_revision),
+        ("packages ", &assignment.package_set_revision),
+        ("settings ", &assignment.settings_revision),
+    ];
+    let given = kinds.into_iter().find(|(_, revision)| !revision.is_empty());
+    given.map_or_else(String::new, |(kind, revision)| format!("{kind}{}", names::short(revision)))
+}
+
 fn table(assignments: &[Assignment]) -> String {
     let mut table =
-        Table::new(["NAME", "PRIORITY", "CONFIG", "SELECTOR", "PROGRESS", "UPDATED", "BY"]);
+        Table::new(["NAME", "PRIORITY", "GIVES", "SELECTOR", "PROGRESS", "UPDATED", "BY"]);
     for assignment in assignments {
         let everyone = assignment.selector.is_empty();
         table.row([
             names::short(&assignment.name),
             assignment.priority.to_string(),
-            names::short(&assignment.config_revision),
+            gives(assignment),
             if everyone { "(all agents)" } else { &assignment.selector }.to_owned(),
             assignment.progress.as_ref().map(progress).unwrap_or_default(),
             assignment.update_time.map_or_else(String::new, |time| time.to_string()),
@@ -207,7 +240,7 @@ async fn remove(client: &Client, name: &str) -> anyhow::Result<()> {
     client.call(remove).await?;
     print(match client.output {
         Format::Json => to_json(&json!({ "removed": name }))?,
-        _ => format!("{name} removed; agents keep the config they have\n"),
+        _ => format!("{name} removed; agents keep what they have\n"),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _};
 
 use control::v1::Impact;
-use control::v1::impact::Kind;
+use control::v1::impact::{DeletedPackage, Kind};
 
 use super::output::note;
 use crate::exit::Failure;
@@ -49,11 +49,27 @@ impl Consent {
 /// An impact in a sentence: how many agents, which kinds, how many of them are away.
 pub(super) fn sentence(impact: &Impact) -> String {
     let agents = match impact.agents {
-        0 => return "no agent gets another config".to_owned(),
-        1 => "1 agent gets another config".to_owned(),
-        many => format!("{} get another config", agents(many)),
+        0 => "no agent is offered anything else".to_owned(),
+        1 => "1 agent is offered something else".to_owned(),
+        many => format!("{} are offered something else", agents(many)),
     };
-    agents + &kinds(impact)
+    agents + &kinds(impact) + &packages(impact)
+}
+
+/// What becomes of agents' packages, where anything does.
+fn packages(impact: &Impact) -> String {
+    let deleted = impact.deleted_packages.iter().take(KINDS_SHOWN);
+    let one = |it: &DeletedPackage| format!("{:?} at {}", it.package, agents(it.agents));
+    let deleted = deleted.map(one).collect::<Vec<_>>().join(", ");
+    let mut text = String::new();
+    if !deleted.is_empty() {
+        text += &format!("; packages that are deleted: {deleted}");
+    }
+    if impact.incomplete_agents > 0 {
+        let agents = agents(impact.incomplete_agents);
+        text += &format!("; {agents} are left out: a package has no variant for them");
+    }
+    text
 }
 
 /// Which kinds of agents, and how many of them are away; to follow what happens to them.
@@ -102,12 +118,12 @@ mod tests {
 
     #[test]
     fn an_impact_reads_as_a_sentence() {
-        assert_eq!(sentence(&Impact::default()), "no agent gets another config");
+        assert_eq!(sentence(&Impact::default()), "no agent is offered anything else");
         let mut impact = kinds(&[("otelcol", "0.98", 40), ("", "", 2)]);
         impact.disconnected_agents = 3;
         assert_eq!(
             sentence(&impact),
-            "42 agents get another config: 40 otelcol 0.98, 2 unnamed; \
+            "42 agents are offered something else: 40 otelcol 0.98, 2 unnamed; \
              3 of them once they are connected"
         );
         let many = kinds(&[

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use control::v1::impact::Kind;
 use control::v1::{
-    Agent, Assignment, Config, ConfigRevision, ConfigStatus, ConnectionStatus, Hold, Impact,
-    ReceivedCustomMessage, WatchAgentsResponse,
+    Agent, AgentConnectionSettings, AgentPackages, Assignment, Config, ConfigRevision,
+    ConfigStatus, ConnectionStatus, Hold, Impact, ReceivedCustomMessage, WatchAgentsResponse,
 };
 use opamp::v1::any_value::Value as Any;
 use opamp::v1::{AgentConfigFile, AnyValue, ComponentDetails, ComponentHealth, KeyValue};
@@ -50,6 +50,8 @@ pub(super) fn agent(agent: &Agent) -> Value {
             "reported_hash": hex(&config.reported_hash),
             "error": text(&config.error_message),
         },
+        "packages": agent.packages.as_ref().map(packages),
+        "connection_settings": agent.connection_settings.as_ref().map(connection_settings),
         "first_seen": time(agent.first_seen_time.as_ref()),
         "last_seen": time(agent.last_seen_time.as_ref()),
         "version": agent.version,
@@ -96,6 +98,25 @@ fn payload(value: &mut Value, data: &[u8], size_bytes: i64) {
     }
 }
 
+fn packages(packages: &AgentPackages) -> Value {
+    json!({
+        "status": packages.status().as_str_name(),
+        "offered": text(&short(&packages.offered_revision)),
+        "offered_hash": hex(&packages.offered_hash),
+        "error": text(&packages.error_message),
+        "download_percent": packages.download_percent,
+    })
+}
+
+fn connection_settings(settings: &AgentConnectionSettings) -> Value {
+    let offered = settings.offered.iter().map(|it| (it.class.clone(), short(&it.revision)));
+    json!({
+        "status": settings.status().as_str_name(),
+        "offered": offered.collect::<BTreeMap<_, _>>(),
+        "error": text(&settings.error_message),
+    })
+}
+
 /// A config with its revisions.
 pub(super) fn config(config: &Config) -> Value {
     json!({
@@ -126,7 +147,9 @@ pub(super) fn assignment(assignment: &Assignment) -> Value {
     json!({
         "name": short(&assignment.name),
         "selector": assignment.selector,
-        "config": short(&assignment.config_revision),
+        "config": text(&short(&assignment.config_revision)),
+        "packages": text(&short(&assignment.package_set_revision)),
+        "settings": text(&short(&assignment.settings_revision)),
         "priority": assignment.priority,
         "updated": time(assignment.update_time.as_ref()),
         "actor": assignment.actor,
@@ -156,6 +179,11 @@ pub(super) fn impact(impact: &Impact) -> Value {
         "agents": impact.agents,
         "disconnected_agents": impact.disconnected_agents,
         "kinds": impact.kinds.iter().map(kind).collect::<Vec<_>>(),
+        "deleted_packages": impact.deleted_packages.iter().map(|deleted| json!({
+            "package": deleted.package,
+            "agents": deleted.agents,
+        })).collect::<Vec<_>>(),
+        "incomplete_agents": impact.incomplete_agents,
     })
 }
 

@@ -17,17 +17,23 @@ pub(super) fn assignment(name: &str) -> String {
     format!("assignments/{name}")
 }
 
-/// The revision that `name@revision` names; `latest` where none is given.
+/// The revision of a config that `name@revision` names; `latest` where none is given.
 pub(super) fn revision(short: &str) -> String {
+    revision_in("configs", Some(short))
+}
+
+/// The same of any collection; empty without a name.
+pub(super) fn revision_in(collection: &str, short: Option<&str>) -> String {
+    let Some(short) = short else { return String::new() };
     let (name, revision) = short.rsplit_once('@').unwrap_or((short, "latest"));
-    format!("configs/{name}/revisions/{revision}")
+    format!("{collection}/{name}/revisions/{revision}")
 }
 
 /// A resource name as people write it: without its collection, a revision after an `@`.
 pub(super) fn short(resource: &str) -> String {
     let parts: Vec<&str> = resource.split('/').collect();
     match parts[..] {
-        ["configs", name, "revisions", revision] => format!("{name}@{revision}"),
+        [_, name, "revisions", revision] => format!("{name}@{revision}"),
         [_, name] => name.to_owned(),
         _ => resource.to_owned(),
     }
@@ -42,6 +48,8 @@ mod tests {
         assert_eq!(revision("collector@3"), "configs/collector/revisions/3");
         assert_eq!(revision("collector"), "configs/collector/revisions/latest");
         assert_eq!(short("configs/collector/revisions/3"), "collector@3");
+        assert_eq!(short("packageSets/edge/revisions/2"), "edge@2");
+        assert_eq!(revision_in("packageSets", Some("edge")), "packageSets/edge/revisions/latest");
         assert_eq!(short("assignments/all"), "all");
         assert_eq!(short(""), "");
     }

@@ -53,7 +53,7 @@ fn a_bad_config_stops_after_a_few_agents() {
         line.split(' ').map(|word| if word == "=" { "" } else { word }).collect();
     let set = server.client(&words);
     assert!(set.status.success(), "{}", stderr(&set));
-    assert!(stderr(&set).contains("30 agents get another config"), "{}", stderr(&set));
+    assert!(stderr(&set).contains("30 agents are offered something else"), "{}", stderr(&set));
     wait("stopped", || match state(&server) {
         (state, _) if state == "STOPPED" => Ok(()),
         (state, progress) => Err(format!("{state} {progress}")),

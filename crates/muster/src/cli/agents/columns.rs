@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use control::v1::Agent;
+use control::v1::agent_connection_settings::Offered;
 
 use super::super::{json, names, time};
 use super::{config, health};
@@ -49,6 +50,10 @@ enum Cell {
     Labels,
     Capabilities,
     Custom,
+    Packages,
+    PackagesStatus,
+    Settings,
+    SettingsStatus,
 }
 
 const fn fixed(
@@ -60,7 +65,7 @@ const fn fixed(
     Fixed { name, heading, order_by, cell }
 }
 
-static COLUMNS: [Fixed; 18] = [
+static COLUMNS: [Fixed; 22] = [
     fixed("uid", "INSTANCE UID", "instance_uid", Cell::Uid),
     fixed("name", "NAME", "attributes.service.name", Cell::Attribute("service.name")),
     fixed("version", "VERSION", "attributes.service.version", Cell::Attribute("service.version")),
@@ -79,6 +84,10 @@ static COLUMNS: [Fixed; 18] = [
     fixed("labels", "LABELS", "", Cell::Labels),
     fixed("capabilities", "CAPABILITIES", "", Cell::Capabilities),
     fixed("custom", "CUSTOM CAPABILITIES", "", Cell::Custom),
+    fixed("packages", "PACKAGES", "", Cell::Packages),
+    fixed("packages-status", "PACKAGES STATUS", "", Cell::PackagesStatus),
+    fixed("settings", "SETTINGS", "", Cell::Settings),
+    fixed("settings-status", "SETTINGS STATUS", "", Cell::SettingsStatus),
 ];
 
 /// The names of all columns, for help and errors.
@@ -120,6 +129,16 @@ impl Column {
     }
 }
 
+/// The first thing that an agent says went wrong with what it is offered.
+fn error(agent: &Agent) -> String {
+    let config = agent.config.as_ref().map(|it| &it.error_message);
+    let packages = agent.packages.as_ref().map(|it| &it.error_message);
+    let settings = agent.connection_settings.as_ref().map(|it| &it.error_message);
+    let all = [config, packages, settings].into_iter().flatten();
+    let mut all = all.filter(|error| !error.is_empty());
+    all.next().cloned().unwrap_or_default()
+}
+
 impl Cell {
     fn of(&self, agent: &Agent, now_ms: u64) -> String {
         let ago = |seen: Option<prost_types::Timestamp>| {
@@ -134,7 +153,7 @@ impl Cell {
             Self::Config => config(agent),
             Self::ConfigStatus => standing
                 .map_or_else(String::new, |config| json::config_status(config.status).to_owned()),
-            Self::Error => standing.map_or_else(String::new, |config| config.error_message.clone()),
+            Self::Error => error(agent),
             Self::LastSeen => ago(agent.last_seen_time),
             Self::FirstSeen => ago(agent.first_seen_time),
             Self::Gateway => names::short(&agent.gateway_id),
@@ -146,6 +165,23 @@ impl Cell {
             }
             Self::Capabilities => opamp::capability::names(agent.capabilities).join(","),
             Self::Custom => agent.custom_capabilities.join(","),
+            Self::Packages => agent
+                .packages
+                .as_ref()
+                .map_or_else(String::new, |it| names::short(&it.offered_revision)),
+            Self::PackagesStatus => agent.packages.as_ref().map_or_else(String::new, |it| {
+                let percent = it.download_percent.map(|percent| format!(" {percent:.0}%"));
+                it.status().as_str_name().to_owned() + &percent.unwrap_or_default()
+            }),
+            Self::Settings => agent.connection_settings.as_ref().map_or_else(String::new, |it| {
+                let offered = it.offered.iter();
+                let one = |it: &Offered| format!("{}={}", it.class, names::short(&it.revision));
+                offered.map(one).collect::<Vec<_>>().join(",")
+            }),
+            Self::SettingsStatus => agent
+                .connection_settings
+                .as_ref()
+                .map_or_else(String::new, |it| it.status().as_str_name().to_owned()),
         }
     }
 }
