@@ -1,8 +1,10 @@
-//! Operators' intent in the ledger: configs with their revisions, and the assignments.
+//! Operators' intent in the ledger: configs and connection settings with their revisions, and the
+//! assignments.
 
 mod brake;
 mod commands;
 mod labels;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments};
 use model::packages::PackageSetRef;
-use model::settings::SettingsRef;
 use model::{Clock, Config, ConfigHash, Revision};
 use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
@@ -55,7 +56,6 @@ struct Held<T> {
 
 impl Ledger {
     /// What seals secrets, or why there are none to be had.
-    #[allow(dead_code, reason = "the next step stores secrets")]
     pub(crate) fn vault(&self) -> Result<&Vault, Error> {
         self.vault.as_deref().ok_or_else(|| {
             let reason = "secrets are not stored in the clear: give control and workers one key, \
@@ -121,11 +121,6 @@ impl Ledger {
     /// One revision of a package set.
     pub(crate) fn package_set(&self, name: &str, _: Which) -> Result<PackageSetRef, Error> {
         Err(Error::NotFound(format!("packageSets/{name}")))
-    }
-
-    /// One revision of connection settings.
-    pub(crate) fn settings(&self, name: &str, _: Which) -> Result<SettingsRef, Error> {
-        Err(Error::NotFound(format!("connectionSettings/{name}")))
     }
 
     /// Every config, by name.

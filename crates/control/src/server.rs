@@ -37,6 +37,7 @@ use crate::v1::assignments_server::{Assignments, AssignmentsServer};
 use crate::v1::commands_server::{Commands as CommandsService, CommandsServer};
 use crate::v1::components_server::ComponentsServer;
 use crate::v1::configs_server::{Configs, ConfigsServer};
+use crate::v1::connection_settings_server::ConnectionSettingsServer;
 use crate::v1::custom_messages_server::CustomMessagesServer;
 use crate::v1::fleet_server::{Fleet, FleetServer};
 use crate::view::{Feed, View};
@@ -250,6 +251,7 @@ impl Control {
         tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));
         self.carry_out(tasks, stop, commands, told, leads.clone());
         self.lead(tasks, stop, leads);
+        self.reseal(tasks, stop);
     }
 
     /// Starts what carries out commands.
@@ -281,6 +283,28 @@ impl Control {
         };
         tasks.spawn(stop.clone().run_until_cancelled_owned(driver.run()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(adopter.run()));
+    }
+
+    /// Seals anew what an older key sealed, so that the older key can be taken away. Whichever
+    /// controls do it at the same time, each value is written once.
+    fn reseal(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        let (ledger, random) = (self.ledger.clone(), self.random.clone());
+        let Some(vault) = ledger.vault.clone() else { return };
+        let pause = self.limits.reconcile_interval;
+        let reseal = async move {
+            loop {
+                match ledger.reseal_settings(&*random).await {
+                    Ok(0) => return,
+                    Ok(sealed) => {
+                        tracing::info!(sealed, key = vault.ids()[0], "secrets sealed anew");
+                        return;
+                    }
+                    Err(error) => tracing::warn!(%error, "secrets not sealed anew yet"),
+                }
+                tokio::time::sleep(pause).await;
+            }
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(reseal));
     }
 
     /// Starts what one control at a time does.
@@ -329,6 +353,7 @@ impl Control {
         let said = CustomMessagesServer::new(api.clone());
         let commands = CommandsServer::new(api.clone());
         let components = ComponentsServer::new(api.clone());
+        let settings = ConnectionSettingsServer::new(api.clone());
         // Whether it serves is everybody's to know; all else is for operators.
         let door = Doorkeeper(self.door.clone());
         let v1 = reflection().build_v1().map_err(broken)?;
@@ -347,6 +372,7 @@ impl Control {
             .add_service(InterceptedService::new(commands, door.clone()))
             .add_service(InterceptedService::new(components, door.clone()))
             .add_service(InterceptedService::new(configs, door.clone()))
+            .add_service(InterceptedService::new(settings, door.clone()))
             .add_service(InterceptedService::new(AssignmentsServer::new(api), door)))
     }
 }

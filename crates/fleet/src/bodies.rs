@@ -4,21 +4,16 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use model::connection::{SEAL_PURPOSE, Settings};
 use model::packages::PackagesOffer;
 use model::session::{Offers, Pushed, Withheld};
-use model::settings::{Class, SettingsPart, SettingsRef};
-use opamp::v1::{
-    ConnectionSettingsOffers, OpAmpConnectionSettings, OtherConnectionSettings, PackageAvailable,
-    TelemetryConnectionSettings,
-};
+use model::settings::{SettingsPart, SettingsRef};
+use opamp::v1::{ConnectionSettingsOffers, PackageAvailable};
 use opamp::{InstanceUid, Message as _};
 
 use crate::engine::Engine;
 use crate::intent::Ledger;
 use crate::{Error, reply};
-
-/// What settings are sealed for.
-const PURPOSE: &str = "connection settings";
 
 /// The fields of one reply.
 #[derive(Debug, Default)]
@@ -98,42 +93,24 @@ impl Engine {
             ConnectionSettingsOffers { hash: part.hash.0.to_vec(), ..Default::default() };
         let opamp = part.opamp.iter().filter_map(|opamp| opamp.settings.as_ref());
         for settings in part.classes.iter().chain(opamp) {
-            let opened = self.ledger.sealed(settings).await?;
-            if opened.and_then(|plain| take(&mut offers, &settings.class, &plain)).is_none() {
-                return Ok(None);
-            }
+            let Some(opened) = self.ledger.opened(settings).await? else { return Ok(None) };
+            opened.offer(&settings.class, &mut offers);
         }
         Ok(Some(reply::connection_settings(offers)))
     }
 }
 
 impl Ledger {
-    /// A message of a class of settings, opened.
-    async fn sealed(&self, settings: &SettingsRef) -> Result<Option<Vec<u8>>, Error> {
-        let Some(sealed) = self.blob(&settings.hash.0).await? else { return Ok(None) };
+    /// Settings, opened; `None` if they cannot be.
+    async fn opened(&self, settings: &SettingsRef) -> Result<Option<Settings>, Error> {
+        let Some(sealed) = self.sealed(settings).await? else { return Ok(None) };
         let opened = self.vault().and_then(|vault| {
-            let opened = vault.open(PURPOSE, &sealed);
+            let opened = vault.open(SEAL_PURPOSE, &sealed);
             let unopened = |error: &_| {
                 tracing::warn!(settings = settings.settings, %error, "settings are not offered");
             };
             opened.inspect_err(unopened).ok()
         });
-        Ok(opened.map(|plain| plain.reveal().to_vec()))
+        Ok(opened.and_then(|plain| Settings::decode(&settings.class, plain.reveal())))
     }
-}
-
-/// Takes the message of a class into an offer; `None` if it is not one.
-fn take(offers: &mut ConnectionSettingsOffers, class: &Class, plain: &[u8]) -> Option<()> {
-    let telemetry = || TelemetryConnectionSettings::decode(plain).ok();
-    match class {
-        Class::OpAmp => offers.opamp = Some(OpAmpConnectionSettings::decode(plain).ok()?),
-        Class::OwnMetrics => offers.own_metrics = Some(telemetry()?),
-        Class::OwnTraces => offers.own_traces = Some(telemetry()?),
-        Class::OwnLogs => offers.own_logs = Some(telemetry()?),
-        Class::Other(name) => {
-            let other = OtherConnectionSettings::decode(plain).ok()?;
-            offers.other_connections.insert(name.clone(), other);
-        }
-    }
-    Some(())
 }

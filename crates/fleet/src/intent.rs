@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use model::assign::Assignments;
 use model::session::Intent;
+use model::settings::SettingsRef;
 use model::{Clock, ConfigHash};
 use opamp::InstanceUid;
 use quick_cache::Weighter;
@@ -144,6 +145,30 @@ impl Ledger {
             self.bodies.insert(key, body.clone());
         }
         Ok(body)
+    }
+
+    /// The sealed content of settings, kept at hand as it is stored. It lies under their name and
+    /// hash, so it is theirs, whatever was deleted and made again meanwhile.
+    pub(crate) async fn sealed(&self, settings: &SettingsRef) -> Result<Option<Bytes>, Error> {
+        let at_hand = ConfigHash(settings.hash.0);
+        if let Some(sealed) = self.bodies.get(&at_hand) {
+            return Ok(Some(sealed));
+        }
+        let key = tables::settings::sealed_key(&settings.settings, &settings.hash);
+        let Some(stored) = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten() else {
+            return Ok(None);
+        };
+        match tables::settings::decode_sealed(&key, &stored.value) {
+            Ok(read) => {
+                self.bodies.insert(at_hand, read.value.sealed.clone());
+                Ok(Some(read.value.sealed))
+            }
+            Err(error) => {
+                let now = self.clock.now();
+                self.quarantine.keep(&*self.store, &key, &stored, &error, now).await;
+                Ok(None)
+            }
+        }
     }
 
     /// The `remote_config` field that offers this config, encoded; `None` if the ledger does not

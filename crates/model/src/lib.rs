@@ -15,6 +15,7 @@ pub mod brake;
 pub mod command;
 pub mod components;
 pub mod config;
+pub mod connection;
 pub mod custom;
 pub mod event;
 pub mod ids;

@@ -100,11 +100,13 @@ pub enum Table {
     Commands,
     /// Lists of components, and what agents call them.
     Components,
+    /// Connection settings by name, and their sealed content.
+    Settings,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Agents,
         Table::Configs,
         Table::Intent,
@@ -113,6 +115,7 @@ impl Table {
         Table::Quarantine,
         Table::Commands,
         Table::Components,
+        Table::Settings,
     ];
 
     /// Its name in keys. Stored: never changed.
@@ -126,6 +129,7 @@ impl Table {
             Self::Quarantine => "quarantine",
             Self::Commands => "commands",
             Self::Components => "components",
+            Self::Settings => "settings",
         }
     }
 }

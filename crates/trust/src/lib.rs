@@ -9,6 +9,7 @@
 //!
 //! What may not enter: HTTP, gRPC, agents, and what anybody may do once inside.
 
+mod certificate;
 mod door;
 mod error;
 mod files;
@@ -21,6 +22,7 @@ mod tls;
 mod tokens;
 mod vault;
 
+pub use certificate::{CertificateFacts, facts, goes_with};
 pub use door::{Door, Files, Refused};
 pub use error::Error;
 pub use files::Keeper;

@@ -149,7 +149,7 @@ impl Api {
         if !wanted.settings_revision.is_empty() {
             let (field, name) = ("assignment.settings_revision", &wanted.settings_revision);
             let (settings, which) = names::parse_revision_in(field, name, "connectionSettings")?;
-            return Ok(Content::Settings(self.ledger.settings(settings, which)?));
+            return Ok(Content::Settings(self.ledger.settings(settings, which).await?));
         }
         let field = "assignment.config_revision";
         let (config, which) = names::parse_revision(field, &wanted.config_revision)?;

@@ -12,6 +12,7 @@ mod list;
 pub(crate) mod names;
 mod order;
 pub(crate) mod page;
+mod settings;
 
 use std::sync::Arc;
 

@@ -4789,3 +4789,634 @@ pub mod components_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyConnectionSettingsRequest {
+    /// `connectionSettings/{name}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What they are for: "opamp", "own-metrics", "own-traces", "own-logs" or "other/" and a name. It
+    /// never changes.
+    #[prost(string, tag = "2")]
+    pub class: ::prost::alloc::string::String,
+    /// Telemetry may cross the network in the clear.
+    #[prost(bool, tag = "6")]
+    pub allow_http: bool,
+    /// The message of the class.
+    #[prost(oneof = "apply_connection_settings_request::Settings", tags = "3, 4, 5")]
+    pub settings: ::core::option::Option<apply_connection_settings_request::Settings>,
+}
+/// Nested message and enum types in `ApplyConnectionSettingsRequest`.
+pub mod apply_connection_settings_request {
+    /// The message of the class.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Settings {
+        #[prost(message, tag = "3")]
+        Opamp(::opamp::v1::OpAmpConnectionSettings),
+        #[prost(message, tag = "4")]
+        Telemetry(::opamp::v1::TelemetryConnectionSettings),
+        #[prost(message, tag = "5")]
+        Other(::opamp::v1::OtherConnectionSettings),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetConnectionSettingsRequest {
+    /// `connectionSettings/{name}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListConnectionSettingsRequest {
+    /// At most this many; 0 lets the server choose. Values over 1,000 are lowered to it.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListConnectionSettingsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub connection_settings: ::prost::alloc::vec::Vec<NamedConnectionSettings>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteConnectionSettingsRequest {
+    /// `connectionSettings/{name}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteConnectionSettingsResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NamedConnectionSettings {
+    /// `connectionSettings/{name}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub class: ::prost::alloc::string::String,
+    /// By number.
+    #[prost(message, repeated, tag = "3")]
+    pub revisions: ::prost::alloc::vec::Vec<ConnectionSettingsRevision>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectionSettingsRevision {
+    /// `connectionSettings/{name}/revisions/{revision}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    #[prost(string, tag = "3")]
+    pub class: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Name of the token it was made with; empty where none was asked for.
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+    /// Names the content and tells nothing about it: a keyed hash.
+    #[prost(bytes = "vec", tag = "6")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
+    /// What may be told of the certificate; unset without one.
+    #[prost(message, optional, tag = "10")]
+    pub certificate: ::core::option::Option<CertificateFacts>,
+    /// The message of the class. Values of headers and other settings are "\[redacted\]", URLs are
+    /// without userinfo and query, there is no certificate in it.
+    #[prost(oneof = "connection_settings_revision::Settings", tags = "7, 8, 9")]
+    pub settings: ::core::option::Option<connection_settings_revision::Settings>,
+}
+/// Nested message and enum types in `ConnectionSettingsRevision`.
+pub mod connection_settings_revision {
+    /// The message of the class. Values of headers and other settings are "\[redacted\]", URLs are
+    /// without userinfo and query, there is no certificate in it.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Settings {
+        #[prost(message, tag = "7")]
+        Opamp(::opamp::v1::OpAmpConnectionSettings),
+        #[prost(message, tag = "8")]
+        Telemetry(::opamp::v1::TelemetryConnectionSettings),
+        #[prost(message, tag = "9")]
+        Other(::opamp::v1::OtherConnectionSettings),
+    }
+}
+/// What may be told of a certificate.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CertificateFacts {
+    /// Common name of its subject.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub not_before: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    pub not_after: ::core::option::Option<::prost_types::Timestamp>,
+    /// SHA-256 of it.
+    #[prost(bytes = "vec", tag = "4")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+    /// SHA-256 of its public key: the same for a renewed certificate of the same key.
+    #[prost(bytes = "vec", tag = "5")]
+    pub key_sha256: ::prost::alloc::vec::Vec<u8>,
+}
+/// Generated client implementations.
+pub mod connection_settings_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// Named connection settings made of immutable, numbered revisions. Agents get those that are assigned
+    /// to them.
+    #[derive(Debug, Clone)]
+    pub struct ConnectionSettingsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ConnectionSettingsClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ConnectionSettingsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ConnectionSettingsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ConnectionSettingsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Adds a revision, and the settings themselves if they are new. The same content as the newest
+        /// revision adds nothing and returns that one. Secrets are sealed before anything is stored:
+        /// FAILED_PRECONDITION if control has no key for that.
+        pub async fn apply_connection_settings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyConnectionSettingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ConnectionSettingsRevision>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.ConnectionSettings/ApplyConnectionSettings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "muster.control.v1.ConnectionSettings",
+                "ApplyConnectionSettings",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads settings with their revisions, without secrets.
+        pub async fn get_connection_settings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetConnectionSettingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::NamedConnectionSettings>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.ConnectionSettings/GetConnectionSettings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "muster.control.v1.ConnectionSettings",
+                "GetConnectionSettings",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists settings by name.
+        pub async fn list_connection_settings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListConnectionSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListConnectionSettingsResponse>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.ConnectionSettings/ListConnectionSettings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "muster.control.v1.ConnectionSettings",
+                "ListConnectionSettings",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes settings with all revisions and their secrets. FAILED_PRECONDITION while an assignment
+        /// names them. Agents that have them keep them, and are not told them again.
+        pub async fn delete_connection_settings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteConnectionSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteConnectionSettingsResponse>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.ConnectionSettings/DeleteConnectionSettings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new(
+                "muster.control.v1.ConnectionSettings",
+                "DeleteConnectionSettings",
+            ));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod connection_settings_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ConnectionSettingsServer.
+    #[async_trait]
+    pub trait ConnectionSettings: std::marker::Send + std::marker::Sync + 'static {
+        /// Adds a revision, and the settings themselves if they are new. The same content as the newest
+        /// revision adds nothing and returns that one. Secrets are sealed before anything is stored:
+        /// FAILED_PRECONDITION if control has no key for that.
+        async fn apply_connection_settings(
+            &self,
+            request: tonic::Request<super::ApplyConnectionSettingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ConnectionSettingsRevision>, tonic::Status>;
+        /// Reads settings with their revisions, without secrets.
+        async fn get_connection_settings(
+            &self,
+            request: tonic::Request<super::GetConnectionSettingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::NamedConnectionSettings>, tonic::Status>;
+        /// Lists settings by name.
+        async fn list_connection_settings(
+            &self,
+            request: tonic::Request<super::ListConnectionSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListConnectionSettingsResponse>,
+            tonic::Status,
+        >;
+        /// Deletes settings with all revisions and their secrets. FAILED_PRECONDITION while an assignment
+        /// names them. Agents that have them keep them, and are not told them again.
+        async fn delete_connection_settings(
+            &self,
+            request: tonic::Request<super::DeleteConnectionSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteConnectionSettingsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Named connection settings made of immutable, numbered revisions. Agents get those that are assigned
+    /// to them.
+    #[derive(Debug)]
+    pub struct ConnectionSettingsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ConnectionSettingsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ConnectionSettingsServer<T>
+    where
+        T: ConnectionSettings,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/muster.control.v1.ConnectionSettings/ApplyConnectionSettings" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyConnectionSettingsSvc<T: ConnectionSettings>(pub Arc<T>);
+                    impl<T: ConnectionSettings>
+                        tonic::server::UnaryService<super::ApplyConnectionSettingsRequest>
+                        for ApplyConnectionSettingsSvc<T>
+                    {
+                        type Response = super::ConnectionSettingsRevision;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyConnectionSettingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectionSettings>::apply_connection_settings(
+                                    &inner, request,
+                                )
+                                .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyConnectionSettingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.ConnectionSettings/GetConnectionSettings" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetConnectionSettingsSvc<T: ConnectionSettings>(pub Arc<T>);
+                    impl<T: ConnectionSettings>
+                        tonic::server::UnaryService<super::GetConnectionSettingsRequest>
+                        for GetConnectionSettingsSvc<T>
+                    {
+                        type Response = super::NamedConnectionSettings;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetConnectionSettingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectionSettings>::get_connection_settings(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetConnectionSettingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.ConnectionSettings/ListConnectionSettings" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListConnectionSettingsSvc<T: ConnectionSettings>(pub Arc<T>);
+                    impl<T: ConnectionSettings>
+                        tonic::server::UnaryService<super::ListConnectionSettingsRequest>
+                        for ListConnectionSettingsSvc<T>
+                    {
+                        type Response = super::ListConnectionSettingsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListConnectionSettingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectionSettings>::list_connection_settings(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListConnectionSettingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.ConnectionSettings/DeleteConnectionSettings" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteConnectionSettingsSvc<T: ConnectionSettings>(pub Arc<T>);
+                    impl<T: ConnectionSettings>
+                        tonic::server::UnaryService<super::DeleteConnectionSettingsRequest>
+                        for DeleteConnectionSettingsSvc<T>
+                    {
+                        type Response = super::DeleteConnectionSettingsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteConnectionSettingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectionSettings>::delete_connection_settings(
+                                    &inner, request,
+                                )
+                                .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteConnectionSettingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for ConnectionSettingsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "muster.control.v1.ConnectionSettings";
+    impl<T> tonic::server::NamedService for ConnectionSettingsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

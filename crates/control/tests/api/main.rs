@@ -13,6 +13,7 @@ mod life;
 mod lists;
 mod reaper;
 mod rig;
+mod settings;
 mod status;
 mod trace;
 mod trust;

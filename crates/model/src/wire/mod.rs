@@ -21,7 +21,7 @@ mod tests;
 use std::fmt::Write as _;
 
 use opamp::Message;
-use opamp::v1::{AgentToServer, ServerToAgent};
+use opamp::v1::{AgentToServer, ConnectionSettingsOffers, ServerToAgent};
 
 pub use text::mask;
 
@@ -38,6 +38,11 @@ pub enum Bodies {
     Hidden,
     /// As text, values under keys that look like secrets masked.
     Shown,
+}
+
+/// Connection settings by themselves, without what is secret.
+pub(crate) fn redact_offers(offers: &mut ConnectionSettingsOffers) {
+    redact::offers(offers);
 }
 
 /// A message to be looked at.

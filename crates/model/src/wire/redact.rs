@@ -97,7 +97,8 @@ pub(super) fn to_agent(message: &mut ServerToAgent, bodies: Bodies) {
     custom.iter_mut().for_each(|custom| custom_message(custom, bodies));
 }
 
-fn offers(offers: &mut ConnectionSettingsOffers) {
+/// Redacts connection settings.
+pub(super) fn offers(offers: &mut ConnectionSettingsOffers) {
     let ConnectionSettingsOffers {
         hash: _,
         opamp,

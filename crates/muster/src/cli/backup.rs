@@ -54,10 +54,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 pub(super) fn text(summary: &Summary) -> String {
     let held = if summary.held { ", offers held" } else { "" };
     format!(
-        "{} configs with {} revisions, {} assignments (decision {}){held}, labels of {} agents, \
-         {} commands; taken {}, {} bytes, whole",
+        "{} configs with {} revisions, {} connection settings, {} assignments (decision \
+         {}){held}, labels of {} agents, {} commands; taken {}, {} bytes, whole",
         summary.configs,
         summary.revisions,
+        summary.settings,
         summary.assignments,
         summary.decision,
         summary.labelled,
@@ -78,6 +79,7 @@ pub(super) fn shape(summary: &Summary) -> serde_json::Value {
         "assignments": summary.assignments,
         "decision": summary.decision,
         "held": summary.held,
+        "connection_settings": summary.settings,
         "labelled_agents": summary.labelled,
         "commands": summary.commands,
         "bytes": summary.bytes,

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use model::assign::{Assignments, Content};
+use model::settings::SettingsHash;
 use model::{ConfigHash, Timestamp};
 use opamp::v1::AgentConfigMap;
 use prost::Message as _;
@@ -82,6 +83,17 @@ pub(super) struct Contents {
     /// Hash of each revision, by config and number.
     revisions: BTreeMap<(String, u64), ConfigHash>,
     assignments: Assignments,
+    settings: Settings,
+}
+
+/// Connection settings that came so far.
+#[derive(Default)]
+struct Settings {
+    /// Hash of each revision, by name and number.
+    revisions: BTreeMap<(String, u64), SettingsHash>,
+    /// Keys of sealed content that has to be there, and of that which is.
+    named: BTreeSet<Key>,
+    sealed: BTreeSet<Key>,
 }
 
 impl Contents {
@@ -128,6 +140,7 @@ impl Contents {
                     self.revisions.insert(place, revision.hash);
                 }
             }
+            Table::Settings => self.settings(&key, &bytes).map_err(unreadable)?,
             Table::Labels => {
                 tables::labels::decode(&key, &bytes).map_err(unreadable)?;
                 self.summary.labelled += 1;
@@ -147,16 +160,45 @@ impl Contents {
         Ok(())
     }
 
+    /// Sealed content is a vault's to open: that it is there under its name is all that is checked.
+    fn settings(&mut self, key: &Key, bytes: &Bytes) -> Result<(), crate::Error> {
+        if tables::settings::is_sealed(key) {
+            tables::settings::decode_sealed(key, bytes)?;
+            self.settings.sealed.insert(key.clone());
+            return Ok(());
+        }
+        let kept = tables::settings::decode(key, bytes)?.value;
+        self.summary.settings += 1;
+        for revision in kept.revisions {
+            self.settings.named.insert(tables::settings::sealed_key(&kept.name, &revision.hash));
+            let place = (kept.name.clone(), revision.number);
+            self.settings.revisions.insert(place, revision.hash);
+        }
+        Ok(())
+    }
+
     /// What is in it, once all of it was seen.
     pub(super) fn finish(mut self, bytes: u64) -> Result<Summary, BackupError> {
+        if let Some(missing) = self.settings.named.difference(&self.settings.sealed).next() {
+            return Err(damaged(bytes, &format!("{missing} is missing")));
+        }
         for assignment in &self.assignments.list {
-            let (name, Content::Config(config)) = (&assignment.name, &assignment.content) else {
-                continue;
+            let (place, there) = match &assignment.content {
+                Content::Config(it) => {
+                    let place = (it.config.clone(), it.revision);
+                    let there = self.revisions.get(&place) == Some(&it.hash);
+                    (place, there)
+                }
+                Content::Settings(it) => {
+                    let place = (it.settings.clone(), it.revision);
+                    let there = self.settings.revisions.get(&place) == Some(&it.hash);
+                    (place, there)
+                }
+                Content::Packages(_) => continue,
             };
-            let place = (config.config.clone(), config.revision);
-            if self.revisions.get(&place) != Some(&config.hash) {
-                let reason =
-                    format!("{name} assigns {}@{}, which is missing", place.0, config.revision);
+            if !there {
+                let (name, (what, number)) = (&assignment.name, place);
+                let reason = format!("{name} assigns {what}@{number}, which is missing");
                 return Err(damaged(bytes, &reason));
             }
         }

@@ -24,10 +24,11 @@ pub use take::take;
 use crate::Table;
 
 /// Newest format understood.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Tables that a backup holds.
-const TABLES: [Table; 4] = [Table::Configs, Table::Labels, Table::Commands, Table::Intent];
+const TABLES: [Table; 5] =
+    [Table::Configs, Table::Settings, Table::Labels, Table::Commands, Table::Intent];
 
 /// What a backup says of itself, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +45,8 @@ pub struct Summary {
     pub revisions: u64,
     /// Assignments.
     pub assignments: u64,
+    /// Named connection settings, sealed.
+    pub settings: u64,
     /// Agents with labels.
     pub labelled: u64,
     /// Commands.

@@ -37,7 +37,7 @@ pub async fn take(
     for (key, stored) in &configs {
         sink.value(key, stored)?;
     }
-    for table in [Table::Labels, Table::Commands] {
+    for table in [Table::Settings, Table::Labels, Table::Commands] {
         for (key, stored) in all(ledger, table).await? {
             sink.value(&key, &stored)?;
         }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Content, Hold};
 use model::brake::Brake;
 use model::command::{CommandId, State, Target};
+use model::connection::{Kept, KeptRevision};
 use model::record::Offered;
 use model::selector::Selector;
+use model::settings::{Class, SettingsHash};
 use model::{AgentRecord, Config, ConfigHash, Revision, RevisionRef, Timestamp};
 use opamp::InstanceUid;
 use opamp::v1::{AgentConfigFile, AgentConfigMap};
@@ -17,6 +19,7 @@ use services::Golden;
 use super::*;
 use crate::tables::commands::{Part, decode, encode};
 use crate::tables::labels::AgentLabels;
+use crate::tables::settings::Sealed;
 use crate::{Key, Memory, Store, Stored, Version, Write, tables};
 
 const UID: InstanceUid = InstanceUid::from_bytes([7; 16]);
@@ -78,6 +81,29 @@ async fn ledger() -> Memory {
     };
     let assignments = Assignments { list: vec![assignment], hold: None };
     set(&store, Key::intent(), 41, tables::intent::encode(&assignments, &Bytes::new())).await;
+    store
+}
+
+const HASH: SettingsHash = SettingsHash([5; 32]);
+
+/// The same with connection settings, which version 3 knows.
+async fn with_settings() -> Memory {
+    let store = ledger().await;
+    let revision = |number| KeptRevision {
+        number,
+        hash: HASH,
+        created: NOW,
+        actor: "alice".to_owned(),
+        shown: vec![0x0a, 0],
+        certificate: None,
+    };
+    let revisions = vec![revision(1), revision(2)];
+    let kept = Kept { name: "backend".to_owned(), class: Class::OwnLogs, revisions };
+    let value = tables::settings::encode(&kept, &Bytes::new());
+    set(&store, tables::settings::key("backend"), 2, value).await;
+    let sealed = Sealed { hash: HASH, sealed: Bytes::from_static(b"sealed") };
+    let value = tables::settings::encode_sealed(&sealed, &Bytes::new());
+    set(&store, tables::settings::sealed_key("backend", &HASH), 1, value).await;
     store
 }
 
@@ -234,6 +260,9 @@ async fn what_could_not_be_put_back_is_not_taken() {
     set(&store, Key::config("edge"), 5, tables::configs::encode(&gone, &Bytes::new())).await;
     set(&store, Key::config("collector"), 4, Bytes::new()).await;
     assert!(take(&store).await.contains("all assigns collector@2, which is missing"));
+    let store = with_settings().await;
+    set(&store, tables::settings::sealed_key("backend", &HASH), 2, Bytes::new()).await;
+    assert!(take(&store).await.contains("settings/backend@0505"), "its content is not there");
 }
 
 #[tokio::test]
@@ -254,12 +283,14 @@ async fn the_newest_decision_is_found_among_records() {
 #[tokio::test]
 async fn golden_backups_are_put_back_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR")).part("backup");
-    let (today, summary) = taken(&ledger().await).await;
-    for (_, file) in files.versions("backup", 2, &today) {
+    let today = taken(&with_settings().await).await.0;
+    for (version, file) in files.versions("backup", 3, &today) {
+        let before = if version < 3 { ledger().await } else { with_settings().await };
+        let summary = taken(&before).await.1;
         let after = Memory::default();
         let restored = restore(&after, File::new(&file), &plainly()).await.unwrap();
-        assert_eq!(restored.summary, summary);
-        assert_eq!(contents(&after).await, contents(&ledger().await).await);
+        assert_eq!(restored.summary, Summary { bytes: restored.summary.bytes, ..summary });
+        assert_eq!(contents(&after).await, contents(&before).await);
     }
     files.finish();
 }

@@ -479,7 +479,7 @@ pub mod assignments {
         /// As in AgentRecord.Settings.Class.
         #[prost(string, tag = "3")]
         pub class: ::prost::alloc::string::String,
-        /// Names a sealed message in the blob table.
+        /// With the name, names sealed content in table `settings`.
         #[prost(bytes = "vec", tag = "4")]
         pub hash: ::prost::alloc::vec::Vec<u8>,
     }
@@ -870,4 +870,68 @@ pub mod backup_part {
         #[prost(message, tag = "4")]
         End(End),
     }
+}
+/// Named connection settings of one class, made of revisions. Table `settings`, key name.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConnectionSettings {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// "opamp", "own-metrics", "own-traces", "own-logs" or "other/" and a name.
+    #[prost(string, tag = "3")]
+    pub class: ::prost::alloc::string::String,
+    /// Numbers rise from 1 without holes.
+    #[prost(message, repeated, tag = "4")]
+    pub revisions: ::prost::alloc::vec::Vec<connection_settings::Revision>,
+}
+/// Nested message and enum types in `ConnectionSettings`.
+pub mod connection_settings {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Revision {
+        #[prost(uint64, tag = "1")]
+        pub number: u64,
+        /// A mac of class and content. Names the sealed content.
+        #[prost(bytes = "vec", tag = "2")]
+        pub hash: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "3")]
+        pub created_unix_ms: u64,
+        /// Name of the token it was made with; empty where none was asked for.
+        #[prost(string, tag = "4")]
+        pub actor: ::prost::alloc::string::String,
+        /// The encoded message of the class, without what is secret.
+        #[prost(bytes = "vec", tag = "5")]
+        pub shown: ::prost::alloc::vec::Vec<u8>,
+        /// Unset without one.
+        #[prost(message, optional, tag = "6")]
+        pub certificate: ::core::option::Option<Certificate>,
+    }
+    /// What may be told of a certificate.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Certificate {
+        #[prost(string, tag = "1")]
+        pub subject: ::prost::alloc::string::String,
+        #[prost(int64, tag = "2")]
+        pub not_before_unix: i64,
+        #[prost(int64, tag = "3")]
+        pub not_after_unix: i64,
+        /// SHA-256 of it.
+        #[prost(bytes = "vec", tag = "4")]
+        pub sha256: ::prost::alloc::vec::Vec<u8>,
+        /// SHA-256 of its public key.
+        #[prost(bytes = "vec", tag = "5")]
+        pub key_sha256: ::prost::alloc::vec::Vec<u8>,
+    }
+}
+/// The content of one or more revisions of the same settings. Table `settings`, key name, "@" and the
+/// hash in hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SealedSettings {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
+    /// The encoded message of the class, as a vault sealed it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub sealed: ::prost::alloc::vec::Vec<u8>,
 }

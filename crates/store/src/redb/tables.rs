@@ -46,6 +46,7 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Quarantine => "quarantine.outbox",
         Table::Commands => "commands.outbox",
         Table::Components => "components.outbox",
+        Table::Settings => "settings.outbox",
     })
 }
 

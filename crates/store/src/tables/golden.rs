@@ -9,6 +9,7 @@ use model::command::{
     Action, CommandId, Custom, Expected, Order, Progress, Reply, Signs, State, Target,
 };
 use model::components::ListHash;
+use model::connection::{Certificate, Kept, KeptRevision};
 use model::packages::{
     PackageChoice, PackageHash, PackageSetRef, PackagesHash, PackagesOffer, Variant,
 };
@@ -26,7 +27,9 @@ use opamp::v1::*;
 use services::Golden;
 
 use crate::tables::labels::AgentLabels;
-use crate::tables::{Loaded, agents, commands, configs, intent, labels, leases, quarantine};
+use crate::tables::{
+    Loaded, agents, commands, configs, intent, labels, leases, quarantine, settings,
+};
 use crate::{Error, Key, Presence, Version, layout};
 
 const UID: InstanceUid = InstanceUid::from_bytes([7; 16]);
@@ -94,6 +97,21 @@ fn golden_values_are_read_for_ever() {
     table(&mut files, ("command", 2), command, commands::encode, |bytes| {
         commands::decode(&command(1).key(), bytes)
     });
+
+    table(
+        &mut files,
+        ("settings", 1),
+        |_| kept(),
+        settings::encode,
+        |bytes| settings::decode(&settings::key("backend"), bytes),
+    );
+    table(
+        &mut files,
+        ("settings-sealed", 1),
+        |_| sealed(),
+        settings::encode_sealed,
+        |bytes| settings::decode_sealed(&settings::sealed_key("backend", &sealed().hash), bytes),
+    );
 
     let presence = Presence {
         instance_uid: UID,
@@ -359,6 +377,30 @@ fn quarantined() -> quarantine::Quarantined {
         size: 70_000,
         value: Bytes::from_static(&[8, 9]),
     }
+}
+
+fn kept() -> Kept {
+    let revision = |number, certificate| KeptRevision {
+        number,
+        hash: SettingsHash([7; 32]),
+        created: Timestamp(1_700_000_000_014),
+        actor: "alice".to_owned(),
+        shown: vec![0x0a, 1, b'h'],
+        certificate,
+    };
+    let certificate = Certificate {
+        subject: "collectors".to_owned(),
+        not_before: -1,
+        not_after: 1_800_000_000,
+        sha256: [1; 32],
+        key_sha256: [2; 32],
+    };
+    let (name, class) = ("backend".to_owned(), Class::Other("kafka".to_owned()));
+    Kept { name, class, revisions: vec![revision(1, None), revision(2, Some(certificate))] }
+}
+
+fn sealed() -> settings::Sealed {
+    settings::Sealed { hash: SettingsHash([7; 32]), sealed: Bytes::from_static(b"sealed") }
 }
 
 fn agent_labels() -> AgentLabels {

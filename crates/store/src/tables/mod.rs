@@ -19,6 +19,7 @@ pub mod intent;
 pub mod labels;
 pub mod leases;
 pub mod quarantine;
+pub mod settings;
 mod tracks;
 
 /// A value as it was read.
