@@ -23,6 +23,7 @@ mod names;
 mod offers;
 mod output;
 mod restore;
+mod settings;
 mod status;
 mod target;
 mod time;
@@ -70,6 +71,11 @@ enum Command {
     /// A config is a named set of files. Applying other files adds a revision, which never
     /// changes again. No agent gets a config that is not assigned: see `muster assign`.
     Config(configs::Args),
+    /// Keep connection settings for agents, with their secrets, as numbered revisions
+    ///
+    /// Where agents send their own telemetry, how they connect to this server or another one, and
+    /// what else they connect to. No agent gets settings that are not assigned.
+    Settings(settings::Args),
     /// Decide which agents run which config
     ///
     /// An assignment gives the agents that a selector selects one revision of a config. Where
@@ -171,6 +177,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(*args).await,
         Command::Agents(args) => agents::run(args).await,
         Command::Config(args) => configs::run(args).await,
+        Command::Settings(args) => settings::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
         Command::Custom(args) => custom::run(args).await,
         Command::Restart(args) => commands::give::restart(args).await,

@@ -125,6 +125,35 @@ Examples:
   muster config list
   muster config list -o name";
 
+pub(super) const SETTINGS_APPLY: &str = "\
+A file for the agents' own metrics, with a token that is in a variable:
+  class: own-metrics      # or opamp, own-traces, own-logs, other/NAME
+  endpoint: https://otel.example.org:4318/v1/metrics
+  headers:
+    authorization: { value_env: OTEL_TOKEN, prefix: 'Bearer ' }   # or value_file
+
+Examples:
+  muster settings apply metrics -f metrics.yaml
+  # From standard input
+  muster settings apply heartbeat -f - < heartbeat.yaml
+  # To a collector in the same network, in the clear
+  muster settings apply metrics -f metrics.yaml --allow-http";
+
+pub(super) const SETTINGS_GET: &str = "\
+Examples:
+  muster settings get metrics
+  # Everything that is told of the newest revision
+  muster settings get metrics -o json | jq '.revisions[-1]'";
+
+pub(super) const SETTINGS_LIST: &str = "\
+Examples:
+  muster settings list
+  muster settings list -o name";
+
+pub(super) const SETTINGS_DELETE: &str = "\
+Examples:
+  muster settings delete metrics";
+
 pub(super) const ASSIGN_SET: &str = "\
 Examples:
   # All agents, where nothing of a higher priority selects them

@@ -19,10 +19,12 @@ use super::names::short;
 
 mod commands;
 mod fleet;
+mod settings;
 pub(super) mod wire;
 
 pub(super) use commands::{action, command, command_state, command_target, has_effect};
 pub(super) use fleet::{gateway, status};
+pub(super) use settings::{settings, settings_endpoint, settings_revision};
 
 /// Nesting that attributes are shown to; the server bounds what it stores.
 const DEPTH_MAX: usize = 32;

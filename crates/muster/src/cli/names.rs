@@ -12,6 +12,11 @@ pub(super) fn config(name: &str) -> String {
     format!("configs/{name}")
 }
 
+/// `connectionSettings/{name}`.
+pub(super) fn settings(name: &str) -> String {
+    format!("connectionSettings/{name}")
+}
+
 /// `assignments/{name}`.
 pub(super) fn assignment(name: &str) -> String {
     format!("assignments/{name}")

@@ -51,7 +51,7 @@ pub(super) const FENCES: &[(&str, &[&str])] = &[
     ("zeroize", &["trust"]),
     ("rustls", &["agent", "muster", "trust"]),
     ("tokio-rustls", &["agent", "trust"]),
-    ("saphyr-parser", &["control"]),
+    ("saphyr-parser", &["control", "muster"]),
     ("toml", &["control", "muster"]),
 ];
 
