@@ -23,6 +23,10 @@ pub struct Ledger {
     pub offers: u64,
     /// Of these, the same as the one it had or was applying.
     pub repeated_offers: u64,
+    /// Connection settings offered.
+    pub settings_offers: u64,
+    /// Of these, the same as the ones it looked at last.
+    pub repeated_settings: u64,
     /// Restart commands.
     pub restarts: u64,
     /// Custom messages of capabilities that it declares.
@@ -52,6 +56,10 @@ pub enum Entry {
     Offered(Vec<u8>),
     /// A config was applied, or why not.
     Applied(Vec<u8>, Result<(), String>),
+    /// Connection settings were offered, under this hash.
+    SettingsOffered(Vec<u8>),
+    /// They are in force, or why not.
+    SettingsApplied(Vec<u8>, Result<(), String>),
     /// A new uid was given.
     Identified([u8; 16]),
     /// A custom message came.

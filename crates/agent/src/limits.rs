@@ -8,6 +8,8 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take to answer a poll.
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that was offered has until its server answered.
+pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take to answer a close.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// First pause before connecting again, in milliseconds; doubled each time, up to the last.

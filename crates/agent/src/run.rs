@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Error;
 use crate::core::{Agent, Settings};
-use crate::limits::{RETRY_FIRST_MS, RETRY_LAST_MS};
+use crate::limits::{RETRY_FIRST_MS, RETRY_LAST_MS, VERIFY_TIMEOUT};
 use crate::link::{Endpoint, Poller, WebSocket};
 
 /// A running agent. It ends with the handle, without a word to its server; [`Handle::stop`] says
@@ -29,6 +29,8 @@ struct Shared {
     endpoint: Mutex<Endpoint>,
     /// Where it goes, one after the other, when a connection fails or breaks.
     elsewhere: Mutex<VecDeque<Endpoint>>,
+    /// Where it was before it tried what it was offered, until that has answered.
+    before: Mutex<Option<Endpoint>>,
     /// Since when it has no connection that was answered, once it had one.
     away_since: Mutex<Option<Instant>>,
     /// Counts what happened, for who waits for something to happen.
@@ -71,6 +73,7 @@ pub(crate) fn start_after(settings: Settings, endpoint: Endpoint, delay: Duratio
         agent: Mutex::new(Agent::new(settings)),
         endpoint: Mutex::new(endpoint),
         elsewhere: Mutex::default(),
+        before: Mutex::default(),
         away_since: Mutex::default(),
         changes: watch::Sender::new(0),
         changed: Notify::new(),
@@ -169,6 +172,9 @@ impl Shared {
             if self.agent().ledger.received > before {
                 failures = 0;
             }
+            if !matches!(ended, Ok(End::Stopped)) && self.goes_back(&ended) {
+                continue;
+            }
             let pause = match ended {
                 Ok(End::Stopped) => return,
                 Ok(End::Again) => continue,
@@ -194,6 +200,7 @@ impl Shared {
         endpoint: Endpoint,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Result<End, Error> {
+        let deadline = Instant::now() + VERIFY_TIMEOUT;
         let mut socket = WebSocket::connect(&endpoint, &[]).await?;
         self.agent().connected();
         loop {
@@ -205,7 +212,15 @@ impl Shared {
                 }
                 self.happened();
             }
-            let deadline = self.agent().next_deadline_ms();
+            match self.tries(&endpoint) {
+                None => {}
+                Some(false) => continue,
+                Some(true) => {
+                    let _ = socket.close().await;
+                    return Ok(End::Again);
+                }
+            }
+            let next = self.agent().next_deadline_ms();
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -238,7 +253,10 @@ impl Shared {
                     Event::Ping(_) | Event::Pong(_) => {}
                 },
                 () = self.changed.notified() => {}
-                () = self.until_ms(deadline) => {}
+                () = self.until_ms(next) => {}
+                () = sleep_until(deadline), if lock(&self.before).is_some() => {
+                    return Err(Error::TimedOut(VERIFY_TIMEOUT));
+                }
             }
         }
     }
@@ -249,7 +267,7 @@ impl Shared {
         endpoint: Endpoint,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Result<End, Error> {
-        let mut poller = Poller::new(endpoint);
+        let mut poller = Poller::new(endpoint.clone());
         self.agent().connected();
         loop {
             let message = self.agent().poll_message(self.now_ms());
@@ -265,6 +283,11 @@ impl Shared {
             }
             if self.agent().takes_restart() {
                 return Ok(End::Again);
+            }
+            match self.tries(&endpoint) {
+                None => {}
+                Some(false) => continue,
+                Some(true) => return Ok(End::Again),
             }
             let deadline = self.agent().next_deadline_ms();
             tokio::select! {
@@ -283,6 +306,35 @@ impl Shared {
         }
     }
 
+    /// Looks whether there is a connection to try. Whether it is another one than this, which then
+    /// is the next; otherwise there is something to say about it.
+    fn tries(&self, endpoint: &Endpoint) -> Option<bool> {
+        let settings = self.agent().takes_candidate()?;
+        match endpoint.told(&settings) {
+            Ok(next) if !next.is_same(endpoint) => {
+                *lock(&self.before) = Some(endpoint.clone());
+                *lock(&self.endpoint) = next;
+                return Some(true);
+            }
+            Ok(_) => self.agent().tried_candidate(Ok(())),
+            Err(error) => self.agent().tried_candidate(Err(reason(&error))),
+        }
+        self.happened();
+        Some(false)
+    }
+
+    /// Whether what was tried has failed: then what was before counts again.
+    fn goes_back(&self, ended: &Result<End, Error>) -> bool {
+        let Some(before) = lock(&self.before).take() else { return false };
+        *lock(&self.endpoint) = before;
+        let reason = match ended {
+            Err(error) => reason(error),
+            Ok(_) => "the server did not take it".to_owned(),
+        };
+        self.agent().tried_candidate(Err(reason));
+        true
+    }
+
     fn go_elsewhere(&self) {
         let mut elsewhere = lock(&self.elsewhere);
         if let Some(next) = elsewhere.pop_front() {
@@ -299,6 +351,10 @@ impl Shared {
             agent.ledger.away_ms_max = agent.ledger.away_ms_max.max(away_ms);
         }
         let pause = agent.hear(message, unix_nano());
+        if message.error_response.is_none() && lock(&self.before).take().is_some() {
+            agent.tried_candidate(Ok(()));
+            lock(&self.elsewhere).clear();
+        }
         drop(agent);
         self.happened();
         pause
@@ -326,6 +382,14 @@ impl Shared {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why it cannot connect, in words that may be told: a URL may hold a password.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Url { reason, .. } => format!("cannot use the endpoint: {reason}"),
+        error => error.to_string(),
+    }
 }
 
 /// Doubles from attempt to attempt, spread over half of it, and never less than the server said.

@@ -44,9 +44,8 @@ impl Agent {
         if let Some(config) = &message.remote_config {
             self.offered(config);
         }
-        let opamp = message.connection_settings.as_ref().and_then(|offers| offers.opamp.as_ref());
-        if let Some(opamp) = opamp {
-            self.heartbeat_ms = opamp.heartbeat_interval_seconds.saturating_mul(1000);
+        if let Some(offers) = &message.connection_settings {
+            self.settings_offered(offers);
         }
         None
     }
@@ -84,6 +83,7 @@ impl Agent {
         self.ledger.restarts += 1;
         (self.restarting, self.unheard) = (true, true);
         self.health.start_time_unix_nano = now_unix_nano;
+        self.settings.restart();
         self.next_sequence_num = 0;
         self.unsent = Parts::ALL;
         self.due = true;

@@ -1,6 +1,7 @@
 //! The agent's mind: what to say next, and what the server's words mean. Time comes in as
 //! milliseconds of a clock that never goes back; nothing goes out but messages.
 
+mod connection;
 mod hear;
 mod parts;
 mod proof;
@@ -15,6 +16,7 @@ use opamp::InstanceUid;
 use opamp::v1::*;
 
 use crate::ledger::{Entry, Ledger};
+pub use connection::{Connections, UNUSABLE_MARK};
 pub use parts::Parts;
 use proof::Proof;
 use words::Words;
@@ -115,6 +117,7 @@ pub struct Agent {
     /// It was told to restart, and still has the connection on which it was.
     restarting: bool,
     words: Words,
+    settings: connection::Progress,
     proof: Proof,
     /// What happened so far.
     pub ledger: Ledger,
@@ -162,6 +165,7 @@ impl Agent {
             unheard: false,
             restarting: false,
             words: Words::new(settings.custom_capabilities),
+            settings: connection::Progress::default(),
             proof: Proof::default(),
             ledger: Ledger::new(settings.keeps_entries),
         }
@@ -242,18 +246,14 @@ impl Agent {
         if self.disconnected {
             return None;
         }
-        if let Some(outcome) = self.outcomes.pop_front() {
-            self.settle(outcome);
-        }
+        self.step();
         let beats = self.heartbeat_ms > 0 && now_ms >= self.last_sent_ms + self.heartbeat_ms;
         (self.due || self.has_something() || beats).then(|| self.compose(now_ms))
     }
 
     /// The next message as an agent sends it that polls: it always has one.
     pub fn poll_message(&mut self, now_ms: u64) -> AgentToServer {
-        if let Some(outcome) = self.outcomes.pop_front() {
-            self.settle(outcome);
-        }
+        self.step();
         self.compose(now_ms)
     }
 
@@ -271,6 +271,7 @@ impl Agent {
         let listed = message.available_components.as_ref();
         self.list_wanted |= listed.is_some_and(|list| !list.components.is_empty());
         self.words.lost(message);
+        self.settings.lost(message);
         self.due = true;
     }
 
@@ -279,6 +280,7 @@ impl Agent {
             || !self.outcomes.is_empty()
             || self.list_wanted
             || self.words.wait()
+            || self.settings.wait()
     }
 
     fn compose(&mut self, now_ms: u64) -> AgentToServer {
@@ -300,6 +302,7 @@ impl Agent {
             available_components: self.listed(parts == Parts::ALL),
             custom_capabilities: self.words.declared(parts == Parts::ALL),
             custom_message: self.words.next(),
+            connection_settings_status: self.settings.told(parts == Parts::ALL, self.capabilities),
             ..Default::default()
         };
         let full = parts == Parts::ALL;
@@ -308,7 +311,8 @@ impl Agent {
         let bare = parts.is_empty()
             && message.available_components.is_none()
             && message.custom_capabilities.is_none()
-            && message.custom_message.is_none();
+            && message.custom_message.is_none()
+            && message.connection_settings_status.is_none();
         self.ledger.heartbeats += u64::from(bare);
         let sequence_num = self.next_sequence_num;
         self.ledger.note(|| Entry::Sent { sequence_num, full });
@@ -327,6 +331,14 @@ impl Agent {
             true => (**components).clone(),
             false => AvailableComponents { hash: components.hash.clone(), ..Default::default() },
         })
+    }
+
+    /// The next of what the server is to be told step by step.
+    fn step(&mut self) {
+        if let Some(outcome) = self.outcomes.pop_front() {
+            self.settle(outcome);
+        }
+        self.settings.step();
     }
 
     fn settle(&mut self, outcome: Outcome) {

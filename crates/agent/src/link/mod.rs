@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ::http::Uri;
 use hyper_util::rt::TokioIo;
+use opamp::v1::{Header, OpAmpConnectionSettings};
 use tokio::net::TcpStream;
 
 use crate::Error;
@@ -33,6 +34,18 @@ pub struct Endpoint {
     pub path: String,
     /// Whom to trust there, and what to show.
     pub trust: Trust,
+    /// Headers that a server wants to see with every request.
+    pub headers: Headers,
+}
+
+/// Names and values. They are not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 impl Endpoint {
@@ -50,7 +63,8 @@ impl Endpoint {
         let host = uri.host().ok_or_else(|| refuse("no host"))?;
         let authority = format!("{host}:{}", uri.port_u16().unwrap_or(4320));
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok(Self { polls, tls, authority, path, trust: Trust::default() })
+        let (trust, headers) = Default::default();
+        Ok(Self { polls, tls, authority, path, trust, headers })
     }
 
     /// The same with somebody to trust.
@@ -58,10 +72,40 @@ impl Endpoint {
         Self { trust, ..self }
     }
 
+    /// Where settings of the agent's own connection lead, seen from here: what they do not say
+    /// stays, but for a certificate.
+    pub fn told(&self, settings: &OpAmpConnectionSettings) -> Result<Self, Error> {
+        if settings.proxy.is_some() {
+            return Err(Error::Trust("this agent knows no proxies".to_owned()));
+        }
+        let trust = self.trust.told(settings.tls.as_ref(), settings.certificate.as_ref())?;
+        let mut next = Self::parse(&settings.destination_endpoint)?.trusting(trust);
+        next.headers = match &settings.headers {
+            None => self.headers.clone(),
+            Some(told) => {
+                let pair = |it: &Header| (it.key.clone(), it.value.clone());
+                Headers(told.headers.iter().map(pair).collect())
+            }
+        };
+        Ok(next)
+    }
+
+    /// Whether it is the same place, and the same is shown there.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let place = |it: &Self| (it.polls, it.tls, it.authority.clone(), it.path.clone());
+        place(self) == place(other)
+            && self.headers == other.headers
+            && self.trust.is_same(&other.trust)
+    }
+
     /// A request that shows what is to be shown here.
     fn begin(&self, request: ::http::request::Builder) -> ::http::request::Builder {
-        let request = request.header(::http::header::HOST, &self.authority);
-        match self.trust.authorization() {
+        let mut request = request.header(::http::header::HOST, &self.authority);
+        for (name, value) in &self.headers.0 {
+            request = request.header(name, value);
+        }
+        let told = |(name, _): &(String, String)| name.eq_ignore_ascii_case("authorization");
+        match self.trust.authorization().filter(|_| !self.headers.0.iter().any(told)) {
             Some(value) => request.header(::http::header::AUTHORIZATION, value),
             None => request,
         }

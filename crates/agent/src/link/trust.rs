@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use opamp::v1::{TlsCertificate, TlsConnectionSettings};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
@@ -20,10 +21,46 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 #[derive(Clone, Default)]
 pub struct Trust {
     tls: Option<TlsConnector>,
+    /// What the connector was made from, for another one.
+    made: Option<Arc<Made>>,
     bearer: Option<Arc<str>>,
 }
 
+/// Authorities, and whether there was a certificate; PEM.
+#[derive(PartialEq, Eq)]
+struct Made {
+    authorities: Vec<u8>,
+    own: Option<(Vec<u8>, Vec<u8>)>,
+}
+
 impl Trust {
+    /// The same as connection settings want it: other authorities if they name some, and their
+    /// certificate or none.
+    pub(super) fn told(
+        &self,
+        tls: Option<&TlsConnectionSettings>,
+        certificate: Option<&TlsCertificate>,
+    ) -> Result<Self, Error> {
+        if tls.is_some_and(|tls| tls.insecure_skip_verify) {
+            return Err(Error::Trust("this agent looks at every certificate".to_owned()));
+        }
+        let known = self.made.as_ref().map(|made| &made.authorities[..]);
+        let told = tls.map(|tls| tls.ca_pem_contents.as_bytes()).filter(|pem| !pem.is_empty());
+        let own = certificate.map(|it| (&it.cert[..], &it.private_key[..]));
+        match told.or(known) {
+            Some(authorities) => self.clone().authorities(authorities, own),
+            None if own.is_some() => {
+                Err(Error::Trust("a certificate is of no use without authorities".to_owned()))
+            }
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// Whether the same are trusted, and the same is shown.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.made == other.made && self.bearer == other.bearer
+    }
+
     /// Trusts servers with a certificate of these authorities (PEM), and shows them a certificate
     /// of its own (chain and key, both PEM) if it has one.
     pub fn authorities(
@@ -52,6 +89,8 @@ impl Trust {
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         self.tls = Some(Arc::new(config).into());
+        let own = own.map(|(chain, key)| (chain.to_vec(), key.to_vec()));
+        self.made = Some(Arc::new(Made { authorities: authorities.to_vec(), own }));
         Ok(self)
     }
 
