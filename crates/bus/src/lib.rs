@@ -29,6 +29,9 @@ pub mod v1 {
     include!("gen/muster.bus.v1.rs");
 }
 
+/// What a vault seals offers for that cross the bus with secrets in them.
+pub const SEALED_OFFERS: &str = "offers on the bus";
+
 pub use client::{Call, Client, Events};
 pub use error::Error;
 pub use in_process::InProcess;

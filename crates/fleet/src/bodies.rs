@@ -10,6 +10,7 @@ use model::session::{Offers, Pushed, Withheld};
 use model::settings::{SettingsPart, SettingsRef};
 use opamp::v1::{ConnectionSettingsOffers, PackageAvailable};
 use opamp::{InstanceUid, Message as _};
+use trust::Vault;
 
 use crate::engine::Engine;
 use crate::intent::Ledger;
@@ -19,29 +20,42 @@ use crate::{Error, reply};
 #[derive(Debug, Default)]
 pub(crate) struct Bodies {
     fields: Vec<Bytes>,
+    /// Those that hold secrets.
+    secret: Vec<Bytes>,
     /// Offers whose bodies cannot be had.
     pub(crate) withheld: Withheld,
 }
 
-impl Bodies {
-    /// One field behind the other.
-    pub(crate) fn together(mut self) -> Bytes {
-        match self.fields.len() {
-            0 => Bytes::new(),
-            1 => self.fields.remove(0),
-            _ => {
-                let mut all = BytesMut::new();
-                self.fields.iter().for_each(|field| all.extend_from_slice(field));
-                all.freeze()
-            }
-        }
-    }
+/// Fields of a message, as they cross the bus.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    pub(crate) clear: Bytes,
+    /// For a gateway to open; empty if there are none.
+    pub(crate) sealed: Bytes,
+}
 
+impl Bodies {
     /// Takes a field in; false if there is none.
-    fn take(&mut self, field: Option<Bytes>) -> bool {
+    fn take(&mut self, what: &Pushed, field: Option<Bytes>) -> bool {
         let found = field.is_some();
-        self.fields.extend(field);
+        match what {
+            Pushed::Settings(_) => self.secret.extend(field),
+            Pushed::Config(_) | Pushed::Packages(_) => self.fields.extend(field),
+        }
         found
+    }
+}
+
+/// One field behind the other.
+fn together(mut fields: Vec<Bytes>) -> Bytes {
+    match fields.len() {
+        0 => Bytes::new(),
+        1 => fields.remove(0),
+        _ => {
+            let mut all = BytesMut::new();
+            fields.iter().for_each(|field| all.extend_from_slice(field));
+            all.freeze()
+        }
     }
 }
 
@@ -50,7 +64,8 @@ impl Engine {
     pub(crate) async fn bodies(&self, offers: &Offers, uid: &InstanceUid) -> Bodies {
         let mut bodies = Bodies::default();
         for what in offers.clone().each() {
-            let found = bodies.take(self.body(&what, Some(uid)).await.ok().flatten());
+            let body = self.body(&what, Some(uid)).await.ok().flatten();
+            let found = bodies.take(&what, body);
             match what {
                 Pushed::Config(_) => bodies.withheld.config = !found,
                 Pushed::Settings(_) => bodies.withheld.settings = !found,
@@ -58,6 +73,28 @@ impl Engine {
             }
         }
         bodies
+    }
+
+    /// What was found, as it crosses the bus.
+    pub(crate) fn fields(&self, bodies: Bodies) -> Fields {
+        let sealed = self.sealed(&together(bodies.secret));
+        Fields { clear: together(bodies.fields), sealed }
+    }
+
+    /// One field, as it crosses the bus.
+    pub(crate) fn field(&self, what: &Pushed, field: Bytes) -> Fields {
+        let mut bodies = Bodies::default();
+        bodies.take(what, Some(field));
+        self.fields(bodies)
+    }
+
+    /// Without a vault nothing secret was found that could be sealed.
+    fn sealed(&self, secret: &Bytes) -> Bytes {
+        let vault = self.ledger.vault().filter(|_| !secret.is_empty());
+        let seal = |vault: &Vault| {
+            vault.seal(bus::SEALED_OFFERS, secret, |nonce| self.random.fill(nonce)).into()
+        };
+        vault.map_or(Bytes::new(), seal)
     }
 
     /// The field with an offer; `None` if not all of it can be had. Without a uid it is for

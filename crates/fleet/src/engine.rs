@@ -18,7 +18,7 @@ use store::quarantine::Quarantine;
 use store::{Key, Outcome as Written, POLLS, Presence, Store, Stored, Version, Write, tables};
 use tokio::time::timeout;
 
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, Fields};
 use crate::components::{Lists, Said};
 use crate::intent::{Known, Ledger};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
@@ -102,7 +102,7 @@ pub(crate) enum What {
 pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     /// The encoded fields with offers that the reply is to carry.
-    pub(crate) offers: Bytes,
+    pub(crate) offers: Fields,
     /// The record as it is stored now.
     pub(crate) record: Arc<AgentRecord>,
     /// The session that lost the agent to this job.
@@ -429,7 +429,7 @@ impl Engine {
             // Presence was about the number before this job.
             answered = None;
             let (outcome, record) = (result.outcome, Arc::new(record.clone()));
-            let offers = bodies.together();
+            let offers = self.fields(bodies);
             done.push((*index, Done { outcome, offers, record, superseded }));
         }
         events.sort_unstable();

@@ -113,8 +113,12 @@ impl Engine {
             }
             target
         };
-        let deliver =
-            Deliver { message: reply::push(&body), targets: targets.iter().map(target).collect() };
+        let fields = self.field(&push.what, body);
+        let deliver = Deliver {
+            message: reply::push(&fields.clear),
+            targets: targets.iter().map(target).collect(),
+            sealed_offers: fields.sealed,
+        };
         let request = GatewayRequest { request: Some(gateway_request::Request::Deliver(deliver)) };
         let timeout = self.limits.deliver_timeout;
         let answer = self.bus.request(&Subject::Gateway(gateway), &request, timeout).await?;

@@ -85,6 +85,7 @@ impl Engine {
                     &none,
                     &reply,
                     reply::message(&message.instance_uid, &reply, &Bytes::new()),
+                    Bytes::new(),
                 )
             }
             Err(error) => unavailable(&error.to_string()),
@@ -114,8 +115,8 @@ pub(crate) fn owner(gateway_id: &str, session_id: &[u8]) -> Result<Owner, Report
 pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<ReportReply> {
     match result {
         Ok(Done { outcome: Outcome::Reply(reply), offers, record, .. }) => {
-            let message = reply::message(uid.as_bytes(), reply, offers);
-            Some(accepted(record, reply, message))
+            let message = reply::message(uid.as_bytes(), reply, &offers.clear);
+            Some(accepted(record, reply, message, offers.sealed.clone()))
         }
         Ok(Done { outcome: Outcome::Stale, .. }) => {
             let stale = report_reply::Stale {};
@@ -129,7 +130,7 @@ pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<
 }
 
 /// The message, and the decisions that made the offers in it.
-fn accepted(record: &AgentRecord, reply: &Reply, message: Bytes) -> ReportReply {
+fn accepted(record: &AgentRecord, reply: &Reply, message: Bytes, sealed: Bytes) -> ReportReply {
     let (offers, epoch) = (&reply.offers, reply.epoch);
     let decision = |offered: bool, decision: u64| if offered { decision } else { 0 };
     let accepted = report_reply::Accepted {
@@ -139,6 +140,7 @@ fn accepted(record: &AgentRecord, reply: &Reply, message: Bytes) -> ReportReply 
         offer_decision: decision(offers.config.is_some(), record.offered.decision),
         settings_decision: decision(offers.settings.is_some(), record.settings.decision),
         packages_decision: decision(offers.packages.is_some(), record.packages.decision),
+        sealed_offers: sealed,
     };
     ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
 }

@@ -328,7 +328,12 @@ impl Shared {
             Ok(reply) => {
                 self.heard_bus();
                 match reply.outcome {
-                    Some(Outcome::Accepted(accepted)) => Some(Answer::Accepted(accepted)),
+                    Some(Outcome::Accepted(mut accepted)) => {
+                        // Without what does not open: the rest is stored, and has to be told.
+                        let whole = self.opener.open(&accepted.message, &accepted.sealed_offers);
+                        accepted.message = whole.unwrap_or(accepted.message);
+                        Some(Answer::Accepted(accepted))
+                    }
                     Some(Outcome::Stale(_)) => Some(Answer::Stale),
                     Some(Outcome::Unavailable(unavailable)) => {
                         tracing::debug!(reason = unavailable.reason, "report not stored");

@@ -1,7 +1,9 @@
 //! What the binary tells a gateway.
 
+use std::sync::Arc;
+
 use model::GatewayId;
-use trust::Door;
+use trust::{Door, Vault};
 
 use crate::Limits;
 
@@ -19,6 +21,8 @@ pub struct Config {
     pub custom_capabilities: Vec<String>,
     /// How agents come in, and who they must be.
     pub door: Door,
+    /// Opens offers that workers sealed.
+    pub vault: Option<Arc<Vault>>,
 }
 
 impl Config {
@@ -30,6 +34,7 @@ impl Config {
             limits: Limits::default(),
             custom_capabilities: Vec::new(),
             door: Door::default(),
+            vault: None,
         }
     }
 }

@@ -77,7 +77,11 @@ async fn handle(shared: &Arc<Shared>, received: Received<GatewayRequest>) {
 
 /// Queues one body for many agents and waits until their sockets have taken it.
 async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
-    let bytes = Frame::message_bytes(&ask.message, true);
+    let Some(message) = shared.opener.open(&ask.message, &ask.sealed_offers) else {
+        let outcomes = vec![Outcome::Unspecified.into(); ask.targets.len()];
+        return Delivered { outcomes };
+    };
+    let bytes = Frame::message_bytes(&message, true);
     if bytes > shared.limits.send_bytes_max {
         for target in &ask.targets {
             if let Ok(uid) = InstanceUid::try_from(&target.instance_uid[..]) {
@@ -87,7 +91,7 @@ async fn deliver(shared: &Shared, ask: &Deliver) -> Delivered {
         let outcomes = vec![Outcome::Unspecified.into(); ask.targets.len()];
         return Delivered { outcomes };
     }
-    let queue = |target| queue(shared, target, &ask.message);
+    let queue = |target| queue(shared, target, &message);
     let queued: Vec<Result<Queued, Outcome>> = ask.targets.iter().map(queue).collect();
     let deadline = Instant::now() + shared.limits.deliver_deadline;
     let mut outcomes = Vec::with_capacity(queued.len());

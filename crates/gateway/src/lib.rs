@@ -36,6 +36,7 @@ mod limits;
 mod plain;
 mod presence;
 mod reply;
+mod sealed;
 mod session;
 mod shared;
 mod shed;

@@ -24,6 +24,7 @@ use crate::doubts::Doubts;
 use crate::guard::Guard;
 use crate::index::{Connections, Index};
 use crate::presence::Spoken;
+use crate::sealed::Opener;
 use crate::session::Ended;
 use crate::told::Told;
 use crate::trace::Trace;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) path: String,
     pub(crate) limits: Limits,
     pub(crate) door: Door,
+    pub(crate) opener: Opener,
     pub(crate) bus: bus::Client,
     pub(crate) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -83,6 +85,7 @@ impl Shared {
             id: config.id,
             path: config.path,
             door: config.door,
+            opener: Opener::new(config.vault),
             bus,
             clock,
             random,

@@ -126,6 +126,9 @@ pub mod report_reply {
         /// The same of the packages.
         #[prost(uint64, tag = "6")]
         pub packages_decision: u64,
+        /// More fields of the message, sealed: they hold secrets. The gateway opens them.
+        #[prost(bytes = "bytes", tag = "15")]
+        pub sealed_offers: ::prost::bytes::Bytes,
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Stale {}
@@ -423,6 +426,9 @@ pub struct Deliver {
     pub message: ::prost::bytes::Bytes,
     #[prost(message, repeated, tag = "2")]
     pub targets: ::prost::alloc::vec::Vec<deliver::Target>,
+    /// As in ReportReply.Accepted.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub sealed_offers: ::prost::bytes::Bytes,
 }
 /// Nested message and enum types in `Deliver`.
 pub mod deliver {

@@ -74,6 +74,7 @@ pub(super) fn start(
         files::bound(&mut config.limits);
         config.custom_capabilities.clone_from(&settings.custom_capabilities);
         config.door = doors.opamp.clone();
+        config.vault.clone_from(&backends.vault);
         let gateway = Arc::new(Gateway::new(
             config,
             backends.bus.clone(),
