@@ -87,8 +87,9 @@ fn reports(files: &mut Golden) {
         epoch_floor: if version < 3 { 0 } else { 2 },
     });
     let reply = |outcome| ReportReply { outcome: Some(outcome) };
-    // Version 2 knows which decision made the offer, version 3 that each kind has its own.
-    hold(files, ("report-reply-accepted", 3), |version| {
+    // Version 2 knows which decision made the offer, version 3 that each kind has its own, version
+    // 4 that some are sealed.
+    hold(files, ("report-reply-accepted", 4), |version| {
         let message = bytes(b"\x0a\x10reply");
         let offer_decision = if version < 2 { 0 } else { 11 };
         let (settings_decision, packages_decision) = if version < 3 { (0, 0) } else { (12, 13) };
@@ -99,6 +100,7 @@ fn reports(files: &mut Golden) {
             offer_decision,
             settings_decision,
             packages_decision,
+            sealed_offers: if version < 4 { Default::default() } else { bytes(b"sealed") },
         };
         reply(report_reply::Outcome::Accepted(accepted))
     });
@@ -159,8 +161,9 @@ fn asked_of_gateways(files: &mut Golden) {
     use gateway_request::Request;
     let request = |request| GatewayRequest { request: Some(request) };
     let reply = |reply| GatewayReply { reply: Some(reply) };
-    // Version 2 knows which decision made the offer, version 3 that each kind has its own.
-    hold(files, ("deliver", 3), |version| {
+    // Version 2 knows which decision made the offer, version 3 that each kind has its own, version
+    // 4 that some are sealed.
+    hold(files, ("deliver", 4), |version| {
         let decision = if version < 2 { 0 } else { 11 };
         let (settings_decision, packages_decision) = if version < 3 { (0, 0) } else { (12, 13) };
         let target = deliver::Target {
@@ -170,7 +173,9 @@ fn asked_of_gateways(files: &mut Golden) {
             settings_decision,
             packages_decision,
         };
-        request(Request::Deliver(Deliver { message: bytes(b"offer"), targets: vec![target] }))
+        let sealed_offers = if version < 4 { Default::default() } else { bytes(b"sealed") };
+        let (message, targets) = (bytes(b"offer"), vec![target]);
+        request(Request::Deliver(Deliver { message, targets, sealed_offers }))
     });
     hold(files, ("probe", 1), |_| {
         request(Request::Probe(Probe { instance_uid: bytes(UID), epoch: 3 }))

@@ -1,5 +1,5 @@
-//! Offers that hold secrets cross the bus sealed. They are opened here, before anything else is done
-//! with the message.
+//! Offers that hold secrets cross the bus sealed. They are opened here, before anything else is
+//! done with the message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,7 +7,8 @@ use crate::v1::{AgentCapabilities, ServerCapabilities};
 pub const SERVER: u64 = ServerCapabilities::AcceptsStatus as u64
     | ServerCapabilities::OffersRemoteConfig as u64
     | ServerCapabilities::AcceptsEffectiveConfig as u64
-    | ServerCapabilities::AcceptsPackagesStatus as u64;
+    | ServerCapabilities::AcceptsPackagesStatus as u64
+    | ServerCapabilities::OffersConnectionSettings as u64;
 
 /// Whether an agent's mask has a bit.
 pub const fn has(mask: u64, bit: AgentCapabilities) -> bool {

@@ -42,7 +42,7 @@ fn decision(message: &ServerToAgent) -> Option<u64> {
 
 async fn deliver(field: &Field, body: ServerToAgent, targets: Vec<Target>) -> Vec<Outcome> {
     let message = body.encode_to_vec().into();
-    let request = Request::Deliver(Deliver { message, targets });
+    let request = Request::Deliver(Deliver { message, targets, ..Default::default() });
     match field.ask(request).await {
         Reply::Delivered(delivered) => delivered.outcomes().collect(),
         other => panic!("not an answer to deliver: {other:?}"),
