@@ -4,6 +4,8 @@
 mod due;
 mod packages;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use opamp::v1::{AgentCapabilities, AgentToServer, RemoteConfigStatuses};
 

@@ -35,13 +35,15 @@ pub(super) fn decide(record: &mut AgentRecord, settings: &[&SettingsRef], decisi
     }
 }
 
-/// Remembers settings that the agent could not use.
+/// Remembers settings that the agent could not use. It has discarded them all, those of its
+/// connection to us too: another offer has to bring them again.
 pub(super) fn note_failure(record: &mut AgentRecord) {
     let Some(said) = &record.reported.connection_settings_status else { return };
     let hash = SettingsHash::from_slice(&said.last_connection_settings_hash);
-    if let Some(hash) = hash.filter(|_| said.status() == ConnectionSettingsStatuses::Failed) {
-        record.settings.note_failed(hash.0);
-    }
+    let hash = hash.filter(|_| said.status() == ConnectionSettingsStatuses::Failed);
+    let Some(hash) = hash.filter(|hash| !record.settings.failed.contains(&hash.0)) else { return };
+    record.settings.note_failed(hash.0);
+    record.opamp_told = None;
 }
 
 /// An agent whose word is about other settings than those that went out last has not got those.
