@@ -142,11 +142,18 @@ impl Reconciler {
         }
         let chunks: Vec<Vec<InstanceUid>> =
             agents.chunks(self.limits.reassess_max).map(<[_]>::to_vec).collect();
+        let all_at_once = chunks.len() <= self.limits.reassess_in_flight_max;
         let asks = chunks.into_iter().map(|chunk| self.ask(chunk, decision, newer));
-        let failed = futures_util::stream::iter(asks)
+        let done = futures_util::stream::iter(asks)
             .buffer_unordered(self.limits.reassess_in_flight_max)
-            .fold(0, async |sum, failed| sum + failed)
-            .await;
+            .fold(0, async |sum, failed| sum + failed);
+        let failed = tokio::select! {
+            biased;
+            failed = done => failed,
+            // Workers have it all in hand, and wait for an agent that does not read, maybe: nobody
+            // waits with them for what was decided since.
+            () = superseded(newer), if all_at_once => agents.len(),
+        };
         metrics::counter!("muster_control_reassessed_total").increment(agents.len() as u64);
         metrics::counter!("muster_control_reassess_failed_total").increment(failed as u64);
         Ok(Look { decision, failed })
@@ -185,6 +192,12 @@ impl Reconciler {
         }
         left
     }
+}
+
+/// Waits for a decision that was not looked at yet.
+async fn superseded(newer: &watch::Receiver<u64>) {
+    // Its sender is in whoever asks, so it cannot be gone.
+    let _ = newer.clone().changed().await;
 }
 
 /// The next decision somebody tells of; `None` when the inbox is lost. Waits for ever without one.
