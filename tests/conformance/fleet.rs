@@ -3,6 +3,7 @@
 mod agents;
 mod commands;
 mod processes;
+mod settings;
 mod words;
 
 use std::sync::Arc;

@@ -5,6 +5,16 @@ use opamp::v1::*;
 
 /// Reports status, config and health; accepts config.
 pub(crate) const CAPABILITIES: u64 = 0x1807;
+/// Bits of agents that take connection settings, class by class.
+pub(crate) const TRACES: u64 = AgentCapabilities::ReportsOwnTraces as u64;
+pub(crate) const METRICS: u64 = AgentCapabilities::ReportsOwnMetrics as u64;
+pub(crate) const LOGS: u64 = AgentCapabilities::ReportsOwnLogs as u64;
+pub(crate) const OPAMP: u64 = AgentCapabilities::AcceptsOpAmpConnectionSettings as u64;
+pub(crate) const OTHER: u64 = AgentCapabilities::AcceptsOtherConnectionSettings as u64;
+/// They say what became of them.
+pub(crate) const STATUS: u64 = AgentCapabilities::ReportsConnectionSettingsStatus as u64;
+/// All of it.
+pub(crate) const SETTINGS: u64 = TRACES | METRICS | LOGS | OPAMP | OTHER | STATUS;
 /// `ServerToAgentFlags.ReportFullState`.
 pub(crate) const FULL: u64 = 1;
 

@@ -16,7 +16,7 @@ every connection and every poll goes to another gateway. Made by `cargo xtask co
 
 MUST, SHOULD and MAY are the specification's words for the server, `stated` is in its prose,
 `advice` is not in it but what real clients call for. A rule without a test here may be kept all the
-same, or belong to something Muster does not do yet (packages, connection settings, credentials).
+same, or belong to something Muster does not do yet (packages, credentials).
 The few that are open elsewhere are explained in
 [0014](adr/0014-rules-without-a-test.md).
 ";

@@ -53,6 +53,8 @@ enum Order {
 /// Why a connection ended.
 enum End {
     Again,
+    /// There is another one to try.
+    Elsewhere,
     Wait(u64),
     Stopped,
 }
@@ -172,12 +174,13 @@ impl Shared {
             if self.agent().ledger.received > before {
                 failures = 0;
             }
-            if !matches!(ended, Ok(End::Stopped)) && self.goes_back(&ended) {
+            let tried = !matches!(ended, Ok(End::Stopped | End::Elsewhere));
+            if tried && self.goes_back(&ended) {
                 continue;
             }
             let pause = match ended {
                 Ok(End::Stopped) => return,
-                Ok(End::Again) => continue,
+                Ok(End::Again | End::Elsewhere) => continue,
                 Ok(End::Wait(pause)) => pause,
                 Err(error) => {
                     tracing::debug!(%error, "connection failed");
@@ -217,7 +220,7 @@ impl Shared {
                 Some(false) => continue,
                 Some(true) => {
                     let _ = socket.close().await;
-                    return Ok(End::Again);
+                    return Ok(End::Elsewhere);
                 }
             }
             let next = self.agent().next_deadline_ms();
@@ -287,7 +290,7 @@ impl Shared {
             match self.tries(&endpoint) {
                 None => {}
                 Some(false) => continue,
-                Some(true) => return Ok(End::Again),
+                Some(true) => return Ok(End::Elsewhere),
             }
             let deadline = self.agent().next_deadline_ms();
             tokio::select! {

@@ -5,6 +5,7 @@ mod cfg;
 mod client;
 mod cmd;
 mod comp;
+mod conn;
 mod cust;
 mod evo;
 mod http;
@@ -16,6 +17,7 @@ mod overload;
 mod seq;
 mod start;
 mod stat;
+mod tel;
 mod uid;
 mod ws;
 
@@ -145,6 +147,24 @@ cases! {
     cfg::cfg_09_who_reports_nothing_is_told_once => ["CFG-09"],
     cfg::cfg_10_an_ignored_offer_is_not_repeated => ["CFG-10"],
     cfg::cfg_11_nothing_assigned_is_not_an_empty_config => ["CFG-11"],
+    conn::conn_01_each_class_needs_its_bit => ["CONN-01"],
+    conn::conn_02_the_hash_is_over_everything_in_force => ["CONN-02", "CONN-03"],
+    conn::conn_04_another_hash_gets_the_right_settings => ["CONN-04"],
+    conn::conn_05_what_no_agent_could_use_is_refused =>
+        ["CONN-05", "CONN-09", "CONN-10", "CONN-11"],
+    conn::conn_06_each_offer_of_a_class_is_complete =>
+        ["CONN-05", "CONN-06", "CONN-07", "CONN-18", "HB-02"],
+    conn::conn_08_other_connections_are_partial => ["CONN-08"],
+    tel::conn_13_an_agent_changes_its_connection_and_stays_itself =>
+        ["CONN-13", "CONN-15", "CONN-21"],
+    conn::conn_14_a_failure_is_shown_and_not_offered_again => ["CONN-14", "CONN-16", "TEL-04"],
+    tel::conn_14_an_agent_falls_back => ["CONN-13", "CONN-14"],
+    conn::conn_19_settings_are_declared => ["CONN-19"],
+    conn::conn_20_secrets_are_told_to_agents_alone => ["CONN-20"],
+    conn::conn_21_who_forgets_is_not_sent_away_again => ["CONN-21", "TEL-05"],
+    tel::tel_01_the_first_reply_names_the_backend => ["TEL-01", "TEL-02", "TEL-03", "TEL-04"],
+    tel::tel_05_a_new_session_is_told_once_unless_it_knows => ["TEL-05", "TEL-03"],
+    tel::hb_02_the_interval_is_the_servers => ["HB-02", "HB-05"],
     live::hb_01_silence_on_a_live_socket_is_no_absence => ["HB-01", "HB-04", "HB-07", "WS-16"],
     live::hb_03_any_message_is_a_sign_of_life => ["HB-03", "HB-05"],
     life::life_02_a_lost_socket_is_a_lost_agent => ["LIFE-02"],

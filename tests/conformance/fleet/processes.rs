@@ -106,7 +106,12 @@ fn serve(
     }
     let urls: Vec<String> = services.iter().map(Server::url).collect();
     let stores = ["--bus", &urls[0], "--store", &urls[1], "--ledger", &urls[2]];
-    let serve = |role: &str| Muster::serve(&[&["--role", role], &stores[..], arguments].concat());
+    // The key of secrets, which a process of its own makes for itself.
+    let key = data.path().join("secrets.key");
+    std::fs::write(&key, "5a".repeat(32))?;
+    let key = ["--secrets-key", key.to_str().context("a path in UTF-8")?];
+    let serve =
+        |role: &str| Muster::serve(&[&["--role", role], &stores[..], &key[..], arguments].concat());
     let roles = ["fleet-state", "fleet-state", "control", "gateway", "gateway"];
     roles.into_iter().map(serve).collect()
 }
