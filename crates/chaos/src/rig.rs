@@ -103,6 +103,10 @@ impl Rig {
         number: usize,
         signal: Signal,
     ) -> anyhow::Result<()> {
+        // The other fault of a pair may have ended it.
+        if !self.is_running(role, number) {
+            return Ok(());
+        }
         block_in_place(|| match self.process(role, number) {
             Process::Muster(muster) => muster.signal(signal),
             Process::Server(server) => server.signal(signal),
