@@ -3,6 +3,7 @@
 
 mod brake;
 mod commands;
+mod enrollment;
 mod labels;
 pub(crate) mod settings;
 

@@ -49,6 +49,8 @@ pub struct Limits {
     pub labels_max: usize,
     /// Bytes of a label's key, and of its value.
     pub label_bytes_max: usize,
+    /// Enrollment tokens, revoked ones too: gateways are told all that are good.
+    pub enrollment_tokens_max: usize,
     /// Tries at a compare-and-set that others win.
     pub write_tries: usize,
     /// Agents per message to the workers: one batch of theirs, twice over.
@@ -197,6 +199,7 @@ impl Default for Limits {
             component_lists_max: 1_024,
             labels_max: 64,
             label_bytes_max: 256,
+            enrollment_tokens_max: 1_000,
             write_tries: 5,
             reassess_max: 256,
             reassess_in_flight_max: 4,

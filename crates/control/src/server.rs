@@ -38,6 +38,7 @@ use crate::v1::commands_server::{Commands as CommandsService, CommandsServer};
 use crate::v1::components_server::ComponentsServer;
 use crate::v1::configs_server::{Configs, ConfigsServer};
 use crate::v1::connection_settings_server::ConnectionSettingsServer;
+use crate::v1::credentials_server::CredentialsServer;
 use crate::v1::custom_messages_server::CustomMessagesServer;
 use crate::v1::fleet_server::{Fleet, FleetServer};
 use crate::view::{Feed, View};
@@ -354,6 +355,7 @@ impl Control {
         let commands = CommandsServer::new(api.clone());
         let components = ComponentsServer::new(api.clone());
         let settings = ConnectionSettingsServer::new(api.clone());
+        let credentials = CredentialsServer::new(api.clone());
         // Whether it serves is everybody's to know; all else is for operators.
         let door = Doorkeeper(self.door.clone());
         let v1 = reflection().build_v1().map_err(broken)?;
@@ -373,6 +375,7 @@ impl Control {
             .add_service(InterceptedService::new(components, door.clone()))
             .add_service(InterceptedService::new(configs, door.clone()))
             .add_service(InterceptedService::new(settings, door.clone()))
+            .add_service(InterceptedService::new(credentials, door.clone()))
             .add_service(InterceptedService::new(AssignmentsServer::new(api), door)))
     }
 }
@@ -386,6 +389,7 @@ async fn report_health(reporter: HealthReporter, view: Arc<View>, stop: Cancella
         AssignmentsServer::<Api>::NAME,
         CustomMessagesServer::<Api>::NAME,
         CommandsServer::<Api>::NAME,
+        CredentialsServer::<Api>::NAME,
     ];
     // It answers from the start: it is asked when something is amiss.
     reporter.set_service_status(FleetServer::<Api>::NAME, ServingStatus::Serving).await;

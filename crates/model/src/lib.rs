@@ -17,6 +17,7 @@ pub mod components;
 pub mod config;
 pub mod connection;
 pub mod custom;
+pub mod enrollment;
 pub mod event;
 pub mod ids;
 pub mod packages;

@@ -14,6 +14,7 @@ mod consent;
 mod context;
 mod contexts;
 mod custom;
+mod enrollment;
 mod files;
 mod following;
 mod gateways;
@@ -76,6 +77,10 @@ enum Command {
     /// Where agents send their own telemetry, how they connect to this server or another one, and
     /// what else they connect to. No agent gets settings that are not assigned.
     Settings(settings::Args),
+    /// Make and revoke the tokens that agents show the first time they come
+    ///
+    /// A token is shown once, when it is made.
+    EnrollmentTokens(enrollment::Args),
     /// Decide which agents run which config
     ///
     /// An assignment gives the agents that a selector selects one revision of a config. Where
@@ -179,6 +184,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(args) => configs::run(args).await,
         Command::Settings(args) => settings::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
+        Command::EnrollmentTokens(args) => enrollment::run(args).await,
         Command::Custom(args) => custom::run(args).await,
         Command::Restart(args) => commands::give::restart(args).await,
         Command::Refresh(args) => commands::give::refresh(args).await,

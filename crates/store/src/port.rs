@@ -102,11 +102,13 @@ pub enum Table {
     Components,
     /// Connection settings by name, and their sealed content.
     Settings,
+    /// Tokens that enroll agents, by name.
+    EnrollmentTokens,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::Agents,
         Table::Configs,
         Table::Intent,
@@ -116,6 +118,7 @@ impl Table {
         Table::Commands,
         Table::Components,
         Table::Settings,
+        Table::EnrollmentTokens,
     ];
 
     /// Its name in keys. Stored: never changed.
@@ -130,6 +133,7 @@ impl Table {
             Self::Commands => "commands",
             Self::Components => "components",
             Self::Settings => "settings",
+            Self::EnrollmentTokens => "enrollment_tokens",
         }
     }
 }
@@ -177,6 +181,11 @@ impl Key {
     /// The key of the assignments.
     pub fn intent() -> Self {
         Self { table: Table::Intent, id: Bytes::from_static(b"assignments") }
+    }
+
+    /// The key of a token that enrolls agents.
+    pub fn enrollment_token(name: &str) -> Self {
+        Self { table: Table::EnrollmentTokens, id: Bytes::copy_from_slice(name.as_bytes()) }
     }
 
     /// The key of a lease.

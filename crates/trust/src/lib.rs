@@ -11,6 +11,7 @@
 
 mod certificate;
 mod door;
+mod enrollment;
 mod error;
 mod files;
 mod keys;
@@ -24,6 +25,7 @@ mod vault;
 
 pub use certificate::{CertificateFacts, facts, goes_with};
 pub use door::{Door, Files, Refused};
+pub use enrollment::{enrollment_token, token_digest};
 pub use error::Error;
 pub use files::Keeper;
 pub use secret::Secret;

@@ -10,8 +10,10 @@ const FILES: &[&str] = &[
     "muster/bus/v1/bus.proto",
     "muster/bus/v1/event.proto",
     "muster/control/v1/control.proto",
+    "muster/control/v1/credentials.proto",
     "muster/control/v1/settings.proto",
     "muster/state/v1/state.proto",
+    "muster/state/v1/credentials.proto",
     "muster/state/v1/settings.proto",
 ];
 const LIST: &str = "proto/muster/fields.txt";

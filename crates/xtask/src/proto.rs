@@ -33,14 +33,22 @@ const TARGETS: &[Target] = &[
     },
     Target {
         crate_name: "store",
-        files: &["muster/state/v1/state.proto", "muster/state/v1/settings.proto"],
+        files: &[
+            "muster/state/v1/state.proto",
+            "muster/state/v1/settings.proto",
+            "muster/state/v1/credentials.proto",
+        ],
         shared_bytes: &[],
         extern_paths: &[(".opamp.proto.v1", "::opamp::v1")],
         services: false,
     },
     Target {
         crate_name: "control",
-        files: &["muster/control/v1/control.proto", "muster/control/v1/settings.proto"],
+        files: &[
+            "muster/control/v1/control.proto",
+            "muster/control/v1/settings.proto",
+            "muster/control/v1/credentials.proto",
+        ],
         shared_bytes: &[],
         extern_paths: &[(".opamp.proto.v1", "::opamp::v1")],
         services: true,

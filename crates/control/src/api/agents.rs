@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use bus::v1::TapDirection;
-use model::selector::{self, Selector};
+use model::selector::Selector;
 use model::{AgentSummary, Timestamp};
 use opamp::InstanceUid;
 use store::{Key, tables};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, convert, names};
+use super::{Api, convert, labels, names};
 use crate::actor::Actor;
 use crate::error::within;
 use crate::ledger::Relabel;
@@ -161,15 +161,9 @@ impl Api {
         set: BTreeMap<String, String>,
         remove: Vec<String>,
     ) -> Result<Relabel, Error> {
-        let max = self.limits.label_bytes_max;
-        for (key, value) in &set {
-            selector::check_label(key, value).map_err(|reason| Error::invalid("set", reason))?;
-            if key.len() > max || value.len() > max {
-                return Err(Error::invalid("set", format!("{key:?}: at most {max} bytes")));
-            }
-            if remove.contains(key) {
-                return Err(Error::invalid("remove", format!("{key:?} is also to be set")));
-            }
+        labels::check("set", &set, &self.limits)?;
+        if let Some(key) = set.keys().find(|key| remove.contains(key)) {
+            return Err(Error::invalid("remove", format!("{key:?} is also to be set")));
         }
         match set.is_empty() && remove.is_empty() {
             true => Err(Error::invalid("set", "must not be empty if nothing is removed")),

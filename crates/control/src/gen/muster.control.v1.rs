@@ -5420,3 +5420,620 @@ pub mod connection_settings_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A token that enrolls agents, without the token itself.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EnrollmentToken {
+    /// `enrollmentTokens/{id}`. A name is used once: a revoked one is not to be mistaken for another.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "enrollment_token::Approval", tag = "2")]
+    pub approval: i32,
+    /// Labels that agents get when they are enrolled.
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Unset if it does not expire.
+    #[prost(message, optional, tag = "4")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many agents it may enroll; 0 for any number.
+    #[prost(int64, tag = "5")]
+    pub uses_max: i64,
+    /// How many agents it has enrolled.
+    #[prost(int64, tag = "6")]
+    pub uses: i64,
+    #[prost(enumeration = "enrollment_token::State", tag = "7")]
+    pub state: i32,
+    #[prost(message, optional, tag = "8")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Name of the token it was made with; empty where none was asked for.
+    #[prost(string, tag = "9")]
+    pub actor: ::prost::alloc::string::String,
+    /// Unset unless it was revoked.
+    #[prost(message, optional, tag = "10")]
+    pub revoke_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "11")]
+    pub revoke_actor: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `EnrollmentToken`.
+pub mod enrollment_token {
+    /// Who lets an agent in that comes with the token.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Approval {
+        Unspecified = 0,
+        /// Nobody is asked.
+        Automatic = 1,
+        /// An operator, each time.
+        Manual = 2,
+    }
+    impl Approval {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "APPROVAL_UNSPECIFIED",
+                Self::Automatic => "APPROVAL_AUTOMATIC",
+                Self::Manual => "APPROVAL_MANUAL",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "APPROVAL_UNSPECIFIED" => Some(Self::Unspecified),
+                "APPROVAL_AUTOMATIC" => Some(Self::Automatic),
+                "APPROVAL_MANUAL" => Some(Self::Manual),
+                _ => None,
+            }
+        }
+    }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        Live = 1,
+        Expired = 2,
+        /// It enrolled as many agents as it may.
+        UsedUp = 3,
+        Revoked = 4,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Live => "STATE_LIVE",
+                Self::Expired => "STATE_EXPIRED",
+                Self::UsedUp => "STATE_USED_UP",
+                Self::Revoked => "STATE_REVOKED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_LIVE" => Some(Self::Live),
+                "STATE_EXPIRED" => Some(Self::Expired),
+                "STATE_USED_UP" => Some(Self::UsedUp),
+                "STATE_REVOKED" => Some(Self::Revoked),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateEnrollmentTokenRequest {
+    /// An unset approval is automatic.
+    #[prost(message, optional, tag = "1")]
+    pub enrollment_token: ::core::option::Option<EnrollmentToken>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateEnrollmentTokenResponse {
+    #[prost(message, optional, tag = "1")]
+    pub enrollment_token: ::core::option::Option<EnrollmentToken>,
+    /// For agents to show, as `Authorization: Bearer TOKEN`.
+    #[prost(string, tag = "2")]
+    pub token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetEnrollmentTokenRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEnrollmentTokensRequest {
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEnrollmentTokensResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub enrollment_tokens: ::prost::alloc::vec::Vec<EnrollmentToken>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeEnrollmentTokenRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod credentials_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// What agents may come in with. Nothing secret is ever told twice.
+    #[derive(Debug, Clone)]
+    pub struct CredentialsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl CredentialsClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> CredentialsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CredentialsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CredentialsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes a token that agents show the first time they come. It is in this answer and nowhere else:
+        /// only its SHA-256 is stored.
+        pub async fn create_enrollment_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateEnrollmentTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::CreateEnrollmentTokenResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/CreateEnrollmentToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "CreateEnrollmentToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one, without the token.
+        pub async fn get_enrollment_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetEnrollmentTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::EnrollmentToken>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/GetEnrollmentToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "GetEnrollmentToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists them by name, those that are good no more too.
+        pub async fn list_enrollment_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEnrollmentTokensRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListEnrollmentTokensResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/ListEnrollmentTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "ListEnrollmentTokens"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a token worthless. Agents that it enrolled stay. Revoking it again changes nothing.
+        pub async fn revoke_enrollment_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeEnrollmentTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::EnrollmentToken>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/RevokeEnrollmentToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "RevokeEnrollmentToken"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod credentials_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CredentialsServer.
+    #[async_trait]
+    pub trait Credentials: std::marker::Send + std::marker::Sync + 'static {
+        /// Makes a token that agents show the first time they come. It is in this answer and nowhere else:
+        /// only its SHA-256 is stored.
+        async fn create_enrollment_token(
+            &self,
+            request: tonic::Request<super::CreateEnrollmentTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::CreateEnrollmentTokenResponse>, tonic::Status>;
+        /// Reads one, without the token.
+        async fn get_enrollment_token(
+            &self,
+            request: tonic::Request<super::GetEnrollmentTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::EnrollmentToken>, tonic::Status>;
+        /// Lists them by name, those that are good no more too.
+        async fn list_enrollment_tokens(
+            &self,
+            request: tonic::Request<super::ListEnrollmentTokensRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListEnrollmentTokensResponse>, tonic::Status>;
+        /// Makes a token worthless. Agents that it enrolled stay. Revoking it again changes nothing.
+        async fn revoke_enrollment_token(
+            &self,
+            request: tonic::Request<super::RevokeEnrollmentTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::EnrollmentToken>, tonic::Status>;
+    }
+    /// What agents may come in with. Nothing secret is ever told twice.
+    #[derive(Debug)]
+    pub struct CredentialsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CredentialsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CredentialsServer<T>
+    where
+        T: Credentials,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/muster.control.v1.Credentials/CreateEnrollmentToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateEnrollmentTokenSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials>
+                        tonic::server::UnaryService<super::CreateEnrollmentTokenRequest>
+                        for CreateEnrollmentTokenSvc<T>
+                    {
+                        type Response = super::CreateEnrollmentTokenResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateEnrollmentTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::create_enrollment_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateEnrollmentTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/GetEnrollmentToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetEnrollmentTokenSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials>
+                        tonic::server::UnaryService<super::GetEnrollmentTokenRequest>
+                        for GetEnrollmentTokenSvc<T>
+                    {
+                        type Response = super::EnrollmentToken;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetEnrollmentTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::get_enrollment_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetEnrollmentTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/ListEnrollmentTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEnrollmentTokensSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials>
+                        tonic::server::UnaryService<super::ListEnrollmentTokensRequest>
+                        for ListEnrollmentTokensSvc<T>
+                    {
+                        type Response = super::ListEnrollmentTokensResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEnrollmentTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::list_enrollment_tokens(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEnrollmentTokensSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/RevokeEnrollmentToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeEnrollmentTokenSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials>
+                        tonic::server::UnaryService<super::RevokeEnrollmentTokenRequest>
+                        for RevokeEnrollmentTokenSvc<T>
+                    {
+                        type Response = super::EnrollmentToken;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeEnrollmentTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::revoke_enrollment_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeEnrollmentTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for CredentialsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "muster.control.v1.Credentials";
+    impl<T> tonic::server::NamedService for CredentialsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

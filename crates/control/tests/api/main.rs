@@ -6,6 +6,7 @@ mod brake;
 mod commands;
 mod components;
 mod custom;
+mod enrollment;
 mod faults;
 mod fleet;
 mod intent;

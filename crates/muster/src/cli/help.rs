@@ -154,6 +154,28 @@ pub(super) const SETTINGS_DELETE: &str = "\
 Examples:
   muster settings delete metrics";
 
+pub(super) const ENROLLMENT_CREATE: &str = "\
+Examples:
+  # For the machines of one rollout, and no longer than a day
+  muster enrollment-tokens create rollout-7 --label env=prod --uses 40 --expires-in 24h
+  # An operator looks at each agent that comes with it
+  muster enrollment-tokens create partners --approval manual
+  # For a script
+  muster enrollment-tokens create ci -o json | jq -r .token";
+
+pub(super) const ENROLLMENT_LIST: &str = "\
+Examples:
+  muster enrollment-tokens list
+  muster enrollment-tokens list -o json | jq '.[] | select(.state == \"live\")'";
+
+pub(super) const ENROLLMENT_GET: &str = "\
+Examples:
+  muster enrollment-tokens get rollout-7";
+
+pub(super) const ENROLLMENT_REVOKE: &str = "\
+Examples:
+  muster enrollment-tokens revoke rollout-7";
+
 pub(super) const ASSIGN_SET: &str = "\
 Examples:
   # All agents, where nothing of a higher priority selects them

@@ -18,11 +18,13 @@ use serde_json::{Map, Value, json};
 use super::names::short;
 
 mod commands;
+mod enrollment;
 mod fleet;
 mod settings;
 pub(super) mod wire;
 
 pub(super) use commands::{action, command, command_state, command_target, has_effect};
+pub(super) use enrollment::enrollment_token;
 pub(super) use fleet::{gateway, status};
 pub(super) use settings::{settings, settings_endpoint, settings_revision};
 

@@ -17,6 +17,11 @@ pub(super) fn settings(name: &str) -> String {
     format!("connectionSettings/{name}")
 }
 
+/// `enrollmentTokens/{name}`.
+pub(super) fn enrollment_token(name: &str) -> String {
+    format!("enrollmentTokens/{name}")
+}
+
 /// `assignments/{name}`.
 pub(super) fn assignment(name: &str) -> String {
     format!("assignments/{name}")

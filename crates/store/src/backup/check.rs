@@ -153,7 +153,12 @@ impl Contents {
                 self.assignments = tables::intent::decode(&key, &bytes).map_err(unreadable)?.value;
                 self.summary.decision = value.version;
             }
-            Table::Agents | Table::Leases | Table::Quarantine | Table::Components => {
+            // A backup must not bring a token back that was revoked since.
+            Table::EnrollmentTokens
+            | Table::Agents
+            | Table::Leases
+            | Table::Quarantine
+            | Table::Components => {
                 return Err(damaged(at, "a table that is not part of a backup"));
             }
         }

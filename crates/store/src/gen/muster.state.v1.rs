@@ -935,3 +935,40 @@ pub struct SealedSettings {
     #[prost(bytes = "vec", tag = "3")]
     pub sealed: ::prost::alloc::vec::Vec<u8>,
 }
+/// A token that enrolls agents, known by its digest alone. Table `enrollment_tokens`, key name.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EnrollmentToken {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// SHA-256 of the token.
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// An operator lets each agent in.
+    #[prost(bool, tag = "5")]
+    pub manual: bool,
+    /// 0 if it does not expire.
+    #[prost(uint64, tag = "6")]
+    pub expires_unix_ms: u64,
+    /// 0 for any number.
+    #[prost(uint64, tag = "7")]
+    pub uses_max: u64,
+    #[prost(uint64, tag = "8")]
+    pub uses: u64,
+    #[prost(uint64, tag = "9")]
+    pub created_unix_ms: u64,
+    /// Name of the token it was made with; empty where none was asked for.
+    #[prost(string, tag = "10")]
+    pub actor: ::prost::alloc::string::String,
+    /// 0 unless it was revoked.
+    #[prost(uint64, tag = "11")]
+    pub revoked_unix_ms: u64,
+    #[prost(string, tag = "12")]
+    pub revoked_by: ::prost::alloc::string::String,
+}

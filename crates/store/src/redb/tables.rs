@@ -47,6 +47,7 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Commands => "commands.outbox",
         Table::Components => "components.outbox",
         Table::Settings => "settings.outbox",
+        Table::EnrollmentTokens => "enrollment_tokens.outbox",
     })
 }
 

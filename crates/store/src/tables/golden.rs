@@ -10,6 +10,7 @@ use model::command::{
 };
 use model::components::ListHash;
 use model::connection::{Certificate, Kept, KeptRevision};
+use model::enrollment::{Approval, EnrollmentToken, TokenDigest};
 use model::packages::{
     PackageChoice, PackageHash, PackageSetRef, PackagesHash, PackagesOffer, Variant,
 };
@@ -28,7 +29,7 @@ use services::Golden;
 
 use crate::tables::labels::AgentLabels;
 use crate::tables::{
-    Loaded, agents, commands, configs, intent, labels, leases, quarantine, settings,
+    Loaded, agents, commands, configs, enrollment, intent, labels, leases, quarantine, settings,
 };
 use crate::{Error, Key, Presence, Version, layout};
 
@@ -112,6 +113,8 @@ fn golden_values_are_read_for_ever() {
         settings::encode_sealed,
         |bytes| settings::decode_sealed(&settings::sealed_key("backend", &sealed().hash), bytes),
     );
+    let token = |bytes: &Bytes| enrollment::decode(&Key::enrollment_token("ci"), bytes);
+    table(&mut files, ("enrollment-token", 1), |_| enrollment_token(), enrollment::encode, token);
 
     let presence = Presence {
         instance_uid: UID,
@@ -401,6 +404,21 @@ fn kept() -> Kept {
 
 fn sealed() -> settings::Sealed {
     settings::Sealed { hash: SettingsHash([7; 32]), sealed: Bytes::from_static(b"sealed") }
+}
+
+fn enrollment_token() -> EnrollmentToken {
+    EnrollmentToken {
+        name: "ci".to_owned(),
+        digest: TokenDigest([9; 32]),
+        labels: [("env".to_owned(), "ci".to_owned())].into(),
+        approval: Approval::Manual,
+        expires: Some(Timestamp(1_700_000_000_021)),
+        uses_max: Some(100),
+        uses: 3,
+        created: Timestamp(1_700_000_000_020),
+        actor: "alice".to_owned(),
+        revoked: Some((Timestamp(1_700_000_000_022), "bob".to_owned())),
+    }
 }
 
 fn agent_labels() -> AgentLabels {
