@@ -42,6 +42,9 @@ impl Call for v1::Forget {
 impl Call for v1::Handover {
     type Reply = v1::HandoverReply;
 }
+impl Call for v1::RollRequest {
+    type Reply = v1::RollReply;
+}
 impl Call for v1::GatewayRequest {
     type Reply = v1::GatewayReply;
 }

@@ -52,6 +52,7 @@ fn golden_messages_are_understood_for_ever() {
     reports(&mut files);
     asked_of_workers(&mut files);
     asked_of_gateways(&mut files);
+    asked_of_control(&mut files);
     told_to_all(&mut files);
     events(&mut files);
     files.finish();
@@ -74,7 +75,7 @@ fn envelopes(files: &mut Golden) {
 
 fn reports(files: &mut Golden) {
     // Version 2 knows tokens.
-    hold(files, ("report", 3), |version| Report {
+    hold(files, ("report", 4), |version| Report {
         gateway_id: "gateway-1".to_owned(),
         session_id: bytes(SESSION),
         epoch: 3,
@@ -85,6 +86,9 @@ fn reports(files: &mut Golden) {
         remote_address: "192.0.2.7:40000".to_owned(),
         token_name: if version < 2 { String::new() } else { "collectors".to_owned() },
         epoch_floor: if version < 3 { 0 } else { 2 },
+        // Version 4 knows how the agent came in.
+        enrollment_token: if version < 4 { String::new() } else { "ci".to_owned() },
+        credential_serial: if version < 4 { 0 } else { 5 },
     });
     let reply = |outcome| ReportReply { outcome: Some(outcome) };
     // Version 2 knows which decision made the offer, version 3 that each kind has its own, version
@@ -201,6 +205,22 @@ fn asked_of_gateways(files: &mut Golden) {
     });
     hold(files, ("probe-reply", 1), |_| reply(Reply::Probe(ProbeReply { alive: true })));
     hold(files, ("supersede-reply", 1), |_| reply(Reply::Supersede(SupersedeReply {})));
+}
+
+fn asked_of_control(files: &mut Golden) {
+    hold(files, ("roll-request", 1), |_| RollRequest { known: bytes(&[3; 32]), changed: true });
+    hold(files, ("roll-reply", 1), |_| {
+        let enrollment = roll::Enrollment {
+            digest: bytes(&[1; 32]),
+            name: "ci".to_owned(),
+            expires_unix: 1_700_000_000,
+            used_up: true,
+        };
+        let revoked = roll::Revoked { instance_uid: bytes(UID), below: 4 };
+        let (enrollment, revoked) = (vec![enrollment], vec![revoked]);
+        let roll = Roll { keys: vec![bytes(&[2; 32])], enrollment, revoked };
+        RollReply { digest: bytes(&[3; 32]), roll: Some(roll) }
+    });
 }
 
 fn told_to_all(files: &mut Golden) {

@@ -38,5 +38,5 @@ pub use in_process::InProcess;
 pub use inbox::{Inbox, Received, Responder};
 pub use nats::{Nats, NatsAccess, NatsConfig};
 pub use port::{Bus, Inbound, LogEntry, LogReader, Logged, Position, ReplyTo, Subscription};
-pub use subject::{Subject, WORKERS};
+pub use subject::{CONTROLS, Subject, WORKERS};
 pub use traffic::Counts;

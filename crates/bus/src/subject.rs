@@ -28,6 +28,10 @@ pub enum Subject {
     Status,
     /// The assignments changed, to whoever listens.
     Intent,
+    /// What agents may come in with, to any one control.
+    Roll,
+    /// That changed, to whoever listens.
+    RollChanged,
     /// One gateway.
     Gateway(GatewayId),
     /// The parcels that one process holds for fetching.
@@ -36,6 +40,9 @@ pub enum Subject {
 
 /// The queue group that workers share.
 pub const WORKERS: &str = "fleet-state";
+
+/// The queue group that controls share.
+pub const CONTROLS: &str = "control";
 
 impl Subject {
     /// The subject's text under a fleet prefix.
@@ -52,6 +59,8 @@ impl Subject {
             Self::Presence => "presence".to_owned(),
             Self::Status => "status".to_owned(),
             Self::Intent => "intent".to_owned(),
+            Self::Roll => "roll".to_owned(),
+            Self::RollChanged => "roll.changed".to_owned(),
             Self::Gateway(id) => format!("gateway.{id}"),
             Self::Parcels(holder) => format!("parcels.{holder}"),
         };

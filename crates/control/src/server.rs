@@ -30,6 +30,7 @@ use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reaper::Reaper;
 use crate::reconcile::{Decided, Reconciler};
+use crate::roll::Rolls;
 use crate::stream::Streams;
 use crate::trace::Traces;
 use crate::v1::agents_server::{Agents, AgentsServer};
@@ -250,6 +251,8 @@ impl Control {
         tasks.spawn(stop.clone().run_until_cancelled_owned(feed.presence()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reconciler.run()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(governor.run()));
+        let rolls = Rolls::new(limits, self.ledger.clone(), self.bus.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(rolls.run()));
         self.carry_out(tasks, stop, commands, told, leads.clone());
         self.lead(tasks, stop, leads);
         self.reseal(tasks, stop);

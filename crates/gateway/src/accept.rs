@@ -25,12 +25,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use trust::Holder;
 
 use crate::addresses::Visit;
 use crate::admission::Reason;
-use crate::connection::Connection;
+use crate::connection::{Connection, Entry};
 use crate::plain::{self, refusal};
+use crate::roll::Refused;
 use crate::shared::Shared;
 use crate::transport::{self, Choice, WEBSOCKET_VERSION};
 use crate::ws::Socket;
@@ -205,13 +205,18 @@ async fn entry(
 ) -> Response {
     // Before the request is looked at any further, its body above all.
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let holder = match shared.door.admit(authorization) {
-        Ok(holder) => holder,
-        Err(refused) => return stranger(caller.peer, refused),
+    let entry = match admitted(&shared, authorization) {
+        Ok(entry) => entry,
+        Err(Refused::Stranger(refused)) => return stranger(caller.peer, refused),
+        Err(Refused::Later) => {
+            Reason::Roll.count();
+            let text = "who may come in is not known now";
+            return plain::later(&shared, refusal(StatusCode::SERVICE_UNAVAILABLE, text));
+        }
     };
     match transport::choose(request.method(), request.version(), request.headers()) {
-        Choice::Exchange => plain::exchange(&shared, caller.peer, holder.as_deref(), request).await,
-        Choice::Upgrade { accept_key } => upgrade(&shared, caller, holder, request, &accept_key),
+        Choice::Exchange => plain::exchange(&shared, caller.peer, &entry, request).await,
+        Choice::Upgrade { accept_key } => upgrade(&shared, caller, entry, request, &accept_key),
         Choice::Refuse(status, text) => {
             let mut response = refusal(status, text);
             let mut add = |name: HeaderName, value| {
@@ -227,6 +232,22 @@ async fn entry(
                 add(SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION);
             }
             response
+        }
+    }
+}
+
+/// Who shows this: the door's tokens count beside the roll.
+fn admitted(shared: &Shared, authorization: Option<&[u8]>) -> Result<Entry, Refused> {
+    let by_door = shared.door.admit(authorization);
+    match (&shared.roll, by_door) {
+        (None, by_door) => {
+            let holder = by_door.map_err(Refused::Stranger)?;
+            Ok(Entry { holder, pass: None })
+        }
+        (Some(_), Ok(Some(holder))) => Ok(Entry { holder: Some(holder), pass: None }),
+        (Some(roll), Ok(None) | Err(_)) => {
+            let pass = roll.admit(shared, authorization)?;
+            Ok(Entry { holder: None, pass: Some(Box::new(pass)) })
         }
     }
 }
@@ -248,7 +269,7 @@ fn stranger(peer: SocketAddr, refused: trust::Refused) -> Response {
 fn upgrade(
     shared: &Arc<Shared>,
     caller: Caller,
-    holder: Option<Arc<Holder>>,
+    entry: Entry,
     mut request: Request<Body>,
     accept_key: &str,
 ) -> Response {
@@ -259,7 +280,7 @@ fn upgrade(
     }
     let number = shared.next_number();
     let connection =
-        Connection::new(number, caller.peer, holder, shared.uptime_ms(), &shared.limits);
+        Connection::new(number, caller.peer, entry, shared.uptime_ms(), &shared.limits);
     let connection = Arc::new(connection);
     shared.connections.insert(connection.clone());
     // Its token may have been taken out since it was looked at.

@@ -41,6 +41,8 @@ pub(crate) enum Reason {
     Loop,
     /// An agent says too much.
     Flood,
+    /// It is not known who may come in.
+    Roll,
 }
 
 impl Reason {
@@ -55,6 +57,7 @@ impl Reason {
             Self::Memory => "memory",
             Self::Loop => "loop",
             Self::Flood => "flood",
+            Self::Roll => "roll",
         };
         metrics::counter!("muster_gateway_refused_total", "reason" => reason).increment(1);
     }

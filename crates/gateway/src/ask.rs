@@ -21,6 +21,7 @@ use crate::admission::{Place, Reason};
 use crate::connection::Connection;
 use crate::inbox;
 use crate::incoming::Incoming;
+use crate::pass::Pass;
 use crate::reply;
 use crate::session::Name;
 use crate::shared::{Shared, panicked};
@@ -92,6 +93,11 @@ pub(crate) async fn work(shared: Arc<Shared>, connection: Arc<Connection>, uid: 
         let (frame, decisions) = match reply {
             Some(accepted) => {
                 let message = shared.within_send_limit(&uid, accepted.message);
+                if let (Some(pass), Some(to)) =
+                    (&connection.pass, connection.pass.as_ref().and(reply::said(&message).new_uid))
+                {
+                    pass.give(to);
+                }
                 let kind = reply::kind(&message, uid);
                 let decisions = Decisions([
                     accepted.offer_decision,
@@ -258,6 +264,7 @@ fn floor(shared: &Shared, name: &Name, uid: &InstanceUid) -> u64 {
 }
 
 fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incoming) -> Report {
+    let (enrollment_token, credential_serial) = passed(connection.pass.as_deref());
     Report {
         gateway_id: shared.id.to_string(),
         session_id: name.session.0.to_vec().into(),
@@ -269,12 +276,19 @@ fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incomi
         transport: Transport::WebSocket.into(),
         remote_address: connection.peer.to_string(),
         token_name: token_name(connection.holder.as_deref()),
+        enrollment_token,
+        credential_serial,
     }
 }
 
 /// The name that goes with a token.
 pub(crate) fn token_name(holder: Option<&trust::Holder>) -> String {
     holder.map_or_else(String::new, |holder| holder.name.to_string())
+}
+
+/// See [`Pass::told`].
+pub(crate) fn passed(pass: Option<&Pass>) -> (String, u64) {
+    pass.map(Pass::told).unwrap_or_default()
 }
 
 impl Shared {

@@ -136,6 +136,7 @@ fn queue(
     }
     if let Some(to) = said.new_uid {
         connection.with(&uid, |session| session.rename(to));
+        connection.pass.iter().for_each(|pass| pass.give(to));
     }
     let (frame, stub) = Frame::addressed(&uid, message.clone(), Kind::Unique).with_ticket();
     match connection.send(frame, shared.limits.outbox_bytes_max) {

@@ -23,6 +23,25 @@ pub struct Config {
     pub door: Door,
     /// Opens offers that workers sealed.
     pub vault: Option<Arc<Vault>>,
+    /// Agents must show an enrollment token or a credential of their own, unless they show one of
+    /// the door's tokens. Not given, only the door asks.
+    pub credentials: Option<Credentials>,
+}
+
+/// How agents' credentials are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials {
+    /// What becomes of those who came in by them when nobody says any more who was revoked.
+    pub stale: Stale,
+}
+
+/// What to do where it is not known who was revoked lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stale {
+    /// Let nobody in, and close what is open.
+    Close,
+    /// Go on with what was known last.
+    Keep,
 }
 
 impl Config {
@@ -35,6 +54,7 @@ impl Config {
             custom_capabilities: Vec::new(),
             door: Door::default(),
             vault: None,
+            credentials: None,
         }
     }
 }

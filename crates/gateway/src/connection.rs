@@ -13,6 +13,7 @@ use trust::Holder;
 
 use crate::Limits;
 use crate::incoming::Incoming;
+use crate::pass::Pass;
 use crate::session::{Ended, Name, Session};
 use crate::shared::Shared;
 use crate::vitals::Vitals;
@@ -25,6 +26,8 @@ pub(crate) struct Connection {
     pub(crate) peer: std::net::SocketAddr,
     /// Whose token opened it, where one is asked for.
     pub(crate) holder: Option<Arc<Holder>>,
+    /// How else it came in, where agents have credentials.
+    pub(crate) pass: Option<Box<Pass>>,
     pub(crate) outbox: Outbox,
     pub(crate) vitals: Vitals,
     agents: Mutex<Agents>,
@@ -50,6 +53,15 @@ struct Agents {
     over: bool,
 }
 
+/// How somebody came in.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// With a token of the door's.
+    pub(crate) holder: Option<Arc<Holder>>,
+    /// By the roll.
+    pub(crate) pass: Option<Box<Pass>>,
+}
+
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Submitted {
@@ -72,14 +84,15 @@ impl Connection {
     pub(crate) fn new(
         number: u64,
         peer: std::net::SocketAddr,
-        holder: Option<Arc<Holder>>,
+        entry: Entry,
         now: u64,
         limits: &Limits,
     ) -> Self {
         Self {
             number,
             peer,
-            holder,
+            holder: entry.holder,
+            pass: entry.pass,
             outbox: Outbox::new(limits.outbox_bytes_max),
             vitals: Vitals::new(now),
             agents: Mutex::default(),

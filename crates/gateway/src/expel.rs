@@ -1,4 +1,4 @@
-//! Closing what was opened by tokens that are good no more.
+//! Closing what was opened by tokens and credentials that are good no more.
 
 use std::sync::Arc;
 
@@ -19,13 +19,18 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Closes a connection if its token is good no more. Says whether it did.
+/// Closes a connection if what it came in by is good no more. Says whether it did.
 pub(crate) fn expelled_from(shared: &Shared, connection: &Connection) -> bool {
-    if shared.door.admits_still(connection.holder.as_deref()) {
-        return false;
-    }
+    let ends = match (&shared.roll, &connection.pass) {
+        (Some(roll), Some(pass)) => roll.ends(shared, pass),
+        _ => {
+            let good = shared.door.admits_still(connection.holder.as_deref());
+            (!good).then_some(close_code::POLICY)
+        }
+    };
+    let Some(code) = ends else { return false };
     metrics::counter!("muster_gateway_expelled_total").increment(1);
-    connection.close(close_code::POLICY);
+    connection.close(code);
     // Who took the token out does not want to wait for replies.
     connection.hurry();
     true

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Listener;
 use crate::shared::Shared;
-use crate::{Config, Error, accept, closes, doubts, drain, expel, inbox, presence, sweep};
+use crate::{Config, Error, accept, closes, doubts, drain, expel, inbox, presence, roll, sweep};
 
 /// Words about the records' age waiting. Each says the same: how old they are.
 const GENERATIONS_MAX: usize = 64;
@@ -45,6 +45,7 @@ impl Gateway {
         let subject = Subject::Gateway(shared.id.clone());
         let requests = shared.bus.subscribe(&subject, shared.limits.inbox_max).await?;
         let generations = shared.bus.subscribe(&Subject::Generation, GENERATIONS_MAX).await?;
+        let changes = shared.bus.subscribe(&Subject::RollChanged, roll::CHANGES_MAX).await?;
         presence::publish(shared).await?;
         let (stop, stop_closes) = (shutdown.child_token(), CancellationToken::new());
         let mut tasks = JoinSet::new();
@@ -56,6 +57,7 @@ impl Gateway {
         tasks.spawn(named("doubts", doubts::run(shared.clone())));
         tasks.spawn(named("generations", doubts::listen(shared.clone(), generations)));
         tasks.spawn(named("expel", expel::run(shared.clone())));
+        tasks.spawn(named("roll", roll::run(shared.clone(), changes)));
         tasks.spawn(named("inbox", requests));
         let mut telling = JoinSet::new();
         telling.spawn(closes::run(shared.clone(), stop_closes.clone()));

@@ -141,6 +141,14 @@ pub struct Limits {
     pub close_timeout: Duration,
     /// See `close_timeout`.
     pub close_attempts: u32,
+    /// How often control is asked who may come in.
+    pub roll_interval: Duration,
+    /// For its answer: a revoked agent is gone within two seconds.
+    pub roll_timeout: Duration,
+    /// How long to wait before it is asked again that did not answer.
+    pub roll_retry: Duration,
+    /// Age at which what is known of it counts no more.
+    pub roll_stale: Duration,
     /// How often presence is published.
     pub presence_interval: Duration,
     /// Silence of the bus after which the gateway is not ready: several presence intervals.
@@ -236,6 +244,10 @@ impl Default for Limits {
             flush_grace: Duration::from_millis(250),
             close_timeout: Duration::from_secs(2),
             close_attempts: 3,
+            roll_interval: Duration::from_secs(10),
+            roll_timeout: Duration::from_millis(1_500),
+            roll_retry: Duration::from_millis(250),
+            roll_stale: Duration::from_secs(50),
             presence_interval: Duration::from_secs(1),
             bus_silence_max: Duration::from_secs(10),
             silence_max: Duration::from_secs(5),

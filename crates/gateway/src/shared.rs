@@ -24,6 +24,7 @@ use crate::doubts::Doubts;
 use crate::guard::Guard;
 use crate::index::{Connections, Index};
 use crate::presence::Spoken;
+use crate::roll::Known;
 use crate::sealed::Opener;
 use crate::session::Ended;
 use crate::told::Told;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) door: Door,
     pub(crate) opener: Opener,
+    /// Who has a credential, where those are asked for.
+    pub(crate) roll: Option<Known>,
     pub(crate) bus: bus::Client,
     pub(crate) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -86,6 +89,7 @@ impl Shared {
             path: config.path,
             door: config.door,
             opener: Opener::new(config.vault),
+            roll: config.credentials.map(Known::new),
             bus,
             clock,
             random,

@@ -60,6 +60,14 @@ pub(crate) struct Layer {
     /// Let in only agents with a token of this file: `NAME TOKEN` on each line
     #[arg(long, value_name = "FILE", env = "MUSTER_AGENT_TOKEN_FILE")]
     pub(crate) agent_token_file: Option<PathBuf>,
+    /// Let in only agents with an enrollment token or a credential of their own, or with a token of
+    /// the file [default: off]
+    #[arg(long, value_enum, env = "MUSTER_AGENT_CREDENTIALS")]
+    pub(crate) agent_credentials: Option<AgentCredentials>,
+    /// What becomes of agents with credentials once a gateway has not heard for a minute who was
+    /// revoked [default: close]
+    #[arg(long, value_enum, env = "MUSTER_ROLL_STALE")]
+    pub(crate) roll_stale: Option<RollStale>,
     /// Where operators connect (gRPC) [default: 127.0.0.1:4321]
     #[arg(long, value_name = "ADDR:PORT", env = "MUSTER_CONTROL_LISTEN")]
     pub(crate) control_listen: Option<SocketAddr>,
@@ -217,6 +225,26 @@ pub(crate) enum Role {
     Control,
 }
 
+/// Whether agents must have credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AgentCredentials {
+    /// Nobody is asked for one
+    Off,
+    /// Whoever has none, and no token, is turned away
+    Required,
+}
+
+/// What to do where it is not known who was revoked lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RollStale {
+    /// Let nobody in, and close what is open
+    Close,
+    /// Go on with what was known last
+    Keep,
+}
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -277,6 +305,8 @@ impl Layer {
             opamp_tls_key: self.opamp_tls_key.or(below.opamp_tls_key),
             opamp_client_ca: self.opamp_client_ca.or(below.opamp_client_ca),
             agent_token_file: self.agent_token_file.or(below.agent_token_file),
+            agent_credentials: self.agent_credentials.or(below.agent_credentials),
+            roll_stale: self.roll_stale.or(below.roll_stale),
             control_tls_cert: self.control_tls_cert.or(below.control_tls_cert),
             control_tls_key: self.control_tls_key.or(below.control_tls_key),
             control_client_ca: self.control_client_ca.or(below.control_client_ca),

@@ -136,7 +136,7 @@ impl Door {
 }
 
 /// The token in `Bearer TOKEN`.
-fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+pub(crate) fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let authorization = authorization.trim_ascii();
     let (scheme, token) = authorization.split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())

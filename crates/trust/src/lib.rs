@@ -10,12 +10,14 @@
 //! What may not enter: HTTP, gRPC, agents, and what anybody may do once inside.
 
 mod certificate;
+mod credential;
 mod door;
 mod enrollment;
 mod error;
 mod files;
 mod keys;
 mod limits;
+mod roll;
 mod secret;
 mod stream;
 mod subject;
@@ -24,10 +26,12 @@ mod tokens;
 mod vault;
 
 pub use certificate::{CertificateFacts, facts, goes_with};
+pub use credential::{Credential, PUBLIC_KEY_BYTES, PublicKey, Signer};
 pub use door::{Door, Files, Refused};
 pub use enrollment::{enrollment_token, token_digest};
 pub use error::Error;
 pub use files::Keeper;
+pub use roll::{Enrolls, Pass, Roll};
 pub use secret::Secret;
 pub use stream::Stream;
 pub use tokens::{Holder, Tokens};

@@ -91,6 +91,12 @@ pub struct Report {
     /// Name of the token the peer showed; empty where none is asked for.
     #[prost(string, tag = "9")]
     pub token_name: ::prost::alloc::string::String,
+    /// Name of the enrollment token the peer came in with; empty if it did not.
+    #[prost(string, tag = "11")]
+    pub enrollment_token: ::prost::alloc::string::String,
+    /// Serial of the agent's own credential that the peer came in with; 0 if it did not.
+    #[prost(uint64, tag = "12")]
+    pub credential_serial: u64,
     /// On a claim: the epoch that this gateway's last session with the agent held, 0 if none. The new
     /// epoch is above it, whatever the store remembers.
     #[prost(uint64, tag = "10")]
@@ -798,6 +804,66 @@ pub mod status {
         pub reason: ::prost::alloc::string::String,
     }
 }
+/// Asks for what agents may come in with (subject roll, any one control).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollRequest {
+    /// Digest of the roll that is known; empty if none is.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub known: ::prost::bytes::Bytes,
+    /// It is known to have changed: what was read before this was asked is not good enough.
+    #[prost(bool, tag = "2")]
+    pub changed: bool,
+}
+/// All that a gateway needs to judge who comes. Nothing in it lets anybody in.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollReply {
+    /// SHA-256 of what follows.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digest: ::prost::bytes::Bytes,
+    /// Unset if it is as known.
+    #[prost(message, optional, tag = "2")]
+    pub roll: ::core::option::Option<Roll>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Roll {
+    /// Public keys that credentials are signed with, 32 bytes each.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(message, repeated, tag = "2")]
+    pub enrollment: ::prost::alloc::vec::Vec<roll::Enrollment>,
+    #[prost(message, repeated, tag = "3")]
+    pub revoked: ::prost::alloc::vec::Vec<roll::Revoked>,
+}
+/// Nested message and enum types in `Roll`.
+pub mod roll {
+    /// A token that enrolls agents.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Enrollment {
+        /// SHA-256 of it.
+        #[prost(bytes = "bytes", tag = "1")]
+        pub digest: ::prost::bytes::Bytes,
+        #[prost(string, tag = "2")]
+        pub name: ::prost::alloc::string::String,
+        /// Unix time in seconds from which on it is good no more; 0 if there is none.
+        #[prost(uint64, tag = "3")]
+        pub expires_unix: u64,
+        /// It enrolled all that it may: who came in with it stays, and nobody else comes.
+        #[prost(bool, tag = "4")]
+        pub used_up: bool,
+    }
+    /// Credentials of an agent that are good no more.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Revoked {
+        #[prost(bytes = "bytes", tag = "1")]
+        pub instance_uid: ::prost::bytes::Bytes,
+        /// Those below this serial.
+        #[prost(uint64, tag = "2")]
+        pub below: u64,
+    }
+}
+/// The roll changed: gateways ask for it (subject roll.changed).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollChanged {}
 /// The ledger's assignments changed (subject intent). Readers look it up in the ledger; workers
 /// answer once they have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

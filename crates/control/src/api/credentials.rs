@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, convert, labels, names, page};
 use crate::Error;
 use crate::actor::Actor;
+use crate::roll;
 use crate::v1::{self, credentials_server, enrollment_token as wire};
 
 const COLLECTION: &str = "enrollmentTokens";
@@ -24,6 +25,7 @@ impl credentials_server::Credentials for Api {
         let (secret, digest) = trust::enrollment_token(|bytes| random.fill(bytes));
         let token = EnrollmentToken { actor, ..self.token_wanted(asked, TokenDigest(digest))? };
         self.ledger.create_enrollment_token(&token).await?;
+        roll::changed(&self.bus, &self.limits).await;
         let EnrollmentToken { name, actor, .. } = &token;
         tracing::info!(actor, name, digest = ?token.digest, "enrollment token made");
         Ok(Response::new(v1::CreateEnrollmentTokenResponse {
@@ -65,6 +67,8 @@ impl credentials_server::Credentials for Api {
         let actor = Actor::of(&request);
         let name = names::parse("name", &request.get_ref().name, COLLECTION)?;
         let (token, changed) = self.ledger.revoke_enrollment_token(name, &actor).await?;
+        // Also the second time: the first word of it may have been lost.
+        roll::changed(&self.bus, &self.limits).await;
         if changed {
             tracing::info!(actor = actor.name(), name, "enrollment token revoked");
         }

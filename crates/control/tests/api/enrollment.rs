@@ -1,7 +1,10 @@
-//! Tokens that enroll agents: told once, known by a digest, revoked for good.
+//! Tokens that enroll agents: told once, known by a digest, revoked for good; and the roll, by
+//! which gateways know them.
 
 use std::time::Duration;
 
+use bus::v1::{RollChanged, RollReply, RollRequest};
+use bus::{Client, Subject};
 use control::v1::credentials_client::CredentialsClient;
 use control::v1::enrollment_token::{Approval, State};
 use control::v1::*;
@@ -10,7 +13,7 @@ use store::{Cursor, SHARDS, Store as _, Table};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::rig::Rig;
+use crate::rig::{PATIENCE, Rig, until};
 
 fn client(rig: &Rig) -> CredentialsClient<Channel> {
     CredentialsClient::new(rig.channel.clone())
@@ -116,4 +119,55 @@ async fn what_makes_no_sense_is_refused_by_its_field() {
         assert!(refused.message().contains(field), "{refused}");
     }
     assert!(stored(&rig).await.is_empty());
+}
+
+/// Asks for the roll as a gateway does, until a control listens.
+async fn roll(bus: &Client, known: &[u8], changed: bool) -> RollReply {
+    let request = RollRequest { known: known.to_vec().into(), changed };
+    let mut reply = None;
+    until("the roll is told", async || {
+        reply = bus.request(&Subject::Roll, &request, PATIENCE).await.ok();
+        reply.is_some()
+    })
+    .await;
+    reply.unwrap()
+}
+
+#[tokio::test]
+async fn gateways_are_told_which_tokens_are_good_and_that_one_is_not_any_more() {
+    let rig = Rig::new().await;
+    let mut client = client(&rig);
+    let mut changes = rig.bus.subscribe::<RollChanged>(&Subject::RollChanged, 8).await.unwrap();
+    let made = client.create_enrollment_token(create(named("ci"))).await.unwrap().into_inner();
+    tokio::time::timeout(PATIENCE, changes.next()).await.unwrap().unwrap();
+    let first = roll(&rig.bus, b"", true).await;
+    let listed = first.roll.unwrap().enrollment;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].digest[..], trust::token_digest(made.token.as_bytes()));
+    assert_eq!(roll(&rig.bus, &first.digest, true).await.roll, None, "as known");
+
+    client.revoke_enrollment_token(revoke("ci")).await.unwrap();
+    tokio::time::timeout(PATIENCE, changes.next()).await.unwrap().unwrap();
+    let after = roll(&rig.bus, &first.digest, true).await;
+    assert!(after.digest != first.digest && after.roll.unwrap().enrollment.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_change_is_no_answer_after_it() {
+    let rig = Rig::new().await;
+    let mut client = client(&rig);
+    let before = roll(&rig.bus, b"", false).await;
+    client.create_enrollment_token(create(named("ci"))).await.unwrap();
+    // Within the second that an answer serves others.
+    assert_ne!(roll(&rig.bus, b"", true).await.digest, before.digest);
+}
+
+#[tokio::test]
+async fn there_is_no_roll_without_the_ledger() {
+    let rig = Rig::new().await;
+    let _ = roll(&rig.bus, b"", false).await;
+    rig.ledger.away.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (request, limit) =
+        (RollRequest { changed: true, ..Default::default() }, Duration::from_millis(200));
+    assert!(rig.bus.request(&Subject::Roll, &request, limit).await.is_err());
 }

@@ -16,10 +16,10 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER,
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use opamp::InstanceUid;
 use tracing::Instrument as _;
-use trust::Holder;
 
 use crate::admission::Reason;
-use crate::ask::{Answer, Patience, token_name};
+use crate::ask::{Answer, Patience, passed, token_name};
+use crate::connection::Entry;
 use crate::incoming::{Incoming, Refused};
 use crate::reply;
 use crate::shared::Shared;
@@ -33,7 +33,7 @@ const INSTANCE_UID: &str = "opamp-instance-uid";
 pub(crate) async fn exchange(
     shared: &Arc<Shared>,
     peer: SocketAddr,
-    holder: Option<&Holder>,
+    entry: &Entry,
     request: Request<Body>,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -55,6 +55,9 @@ pub(crate) async fn exchange(
         Ok(incoming) => incoming,
         Err(refused) => return refuse(shared, &parts.headers, refused, &bytes, gzip).await,
     };
+    if let Some(Err(refused)) = entry.pass.as_ref().map(|pass| pass.check(&incoming)) {
+        return refuse(shared, &parts.headers, refused, &bytes, gzip).await;
+    }
     shared.note_in(incoming.uid, Transport::Http, &incoming.body);
     count_mismatch(&parts.headers, &incoming);
     if let Err(wait) = shared.guard.poll(&incoming.uid, shared.uptime_ms()) {
@@ -65,7 +68,7 @@ pub(crate) async fn exchange(
         return answer.respond(shared, &incoming.uid, reply).await;
     }
     let span = tracing::info_span!("report", agent = %incoming.uid, gateway = %shared.id);
-    let answer = ask(shared, peer, holder, &incoming).instrument(span).await;
+    let answer = ask(shared, peer, entry, &incoming).instrument(span).await;
     match answer {
         Some(message) => {
             let message = shared.within_send_limit(&incoming.uid, message);
@@ -108,16 +111,19 @@ fn retry_after_seconds(wait: Duration) -> u32 {
 async fn ask(
     shared: &Shared,
     peer: SocketAddr,
-    holder: Option<&Holder>,
+    entry: &Entry,
     incoming: &Incoming,
 ) -> Option<Bytes> {
     metrics::counter!("muster_gateway_polls_total").increment(1);
+    let (enrollment_token, credential_serial) = passed(entry.pass.as_deref());
     let report = Report {
         gateway_id: shared.id.to_string(),
         message: incoming.body.clone(),
         transport: Transport::Http.into(),
         remote_address: peer.to_string(),
-        token_name: token_name(holder),
+        token_name: token_name(entry.holder.as_deref()),
+        enrollment_token,
+        credential_serial,
         ..Default::default()
     };
     let limit = shared.limits.poll_patience;

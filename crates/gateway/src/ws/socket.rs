@@ -235,7 +235,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             let reply = self.shared.out_of_memory(uid);
             return self.push(Frame::message(reply, Kind::Unique));
         }
-        match read(&data, charge, &self.shared) {
+        let pass = self.connection.pass.as_deref();
+        let checked = |message: Incoming| match pass.map(|pass| pass.check(&message)) {
+            Some(Err(refused)) => Err(refused),
+            Some(Ok(())) | None => Ok(message),
+        };
+        match read(&data, charge, &self.shared).and_then(checked) {
             Ok(incoming) => {
                 self.shared.note_heard(&self.connection, &incoming);
                 self.last = Some(incoming.uid);

@@ -31,7 +31,7 @@ pub(crate) struct Field {
     pub(crate) gateway: Gateway,
     pub(crate) stop: CancellationToken,
     pub(crate) seen: Arc<Seen>,
-    control: Client,
+    pub(crate) control: Client,
     tasks: JoinSet<()>,
     serving: JoinSet<Result<(), Error>>,
 }
@@ -83,7 +83,7 @@ impl Field {
         .await
     }
 
-    async fn configured(
+    pub(crate) async fn configured(
         made: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>,
         adjust: impl FnOnce(&mut Config),
     ) -> Self {

@@ -6,6 +6,7 @@
 mod admission;
 mod agent;
 mod commands;
+mod credentials;
 mod custom;
 mod deliveries;
 mod doors;

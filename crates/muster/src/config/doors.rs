@@ -13,6 +13,8 @@ use crate::exit::Failure;
 pub(crate) struct Doors {
     pub(crate) opamp: Files,
     pub(crate) control: Files,
+    /// Agents must have credentials.
+    pub(crate) credentials: bool,
 }
 
 /// The doors themselves.
@@ -34,7 +36,7 @@ const OPAMP: Flags = Flags { tls: "opamp", tokens: "agent-token-file" };
 const CONTROL: Flags = Flags { tls: "control", tokens: "operator-token-file" };
 
 impl Doors {
-    pub(super) fn check(layer: &Layer) -> anyhow::Result<Self> {
+    pub(super) fn check(layer: &Layer, credentials: bool) -> anyhow::Result<Self> {
         let opamp = files(
             &OPAMP,
             [&layer.opamp_tls_cert, &layer.opamp_tls_key, &layer.opamp_client_ca],
@@ -45,7 +47,7 @@ impl Doors {
             [&layer.control_tls_cert, &layer.control_tls_key, &layer.control_client_ca],
             &layer.operator_token_file,
         )?;
-        Ok(Self { opamp, control })
+        Ok(Self { opamp, control, credentials })
     }
 
     /// Reads the files of the doors that are opened here.
@@ -63,15 +65,15 @@ impl Doors {
 
     /// What an address beyond this machine lacks; `None` if it may be listened on.
     pub(super) fn lacks(&self, flag: &str) -> Option<String> {
-        let (files, flags) = match flag {
-            "opamp-listen" => (&self.opamp, &OPAMP),
-            "control-listen" => (&self.control, &CONTROL),
+        let (files, flags, credentials) = match flag {
+            "opamp-listen" => (&self.opamp, &OPAMP, self.credentials),
+            "control-listen" => (&self.control, &CONTROL, false),
             _ => return Some("it has neither TLS nor tokens".to_owned()),
         };
         let Flags { tls, tokens } = flags;
         let tls_flags = format!("--{tls}-tls-cert and --{tls}-tls-key");
         let who_flags = format!("--{tokens} or --{tls}-client-ca");
-        match (files.is_private(), files.asks_who()) {
+        match (files.is_private(), files.asks_who() || credentials) {
             (true, true) => None,
             (false, true) => Some(format!("TLS is missing ({tls_flags})")),
             (true, false) => Some(format!("anybody may come in ({who_flags})")),
@@ -87,12 +89,12 @@ impl Doors {
     }
 
     fn notice(&self, word: &str, address: SocketAddr) -> Option<String> {
-        let (files, may) = match word {
-            "opamp" => (&self.opamp, "speak for any agent and read its config"),
-            _ => (&self.control, "read and change the whole fleet"),
+        let (files, credentials, may) = match word {
+            "opamp" => (&self.opamp, self.credentials, "speak for any agent and read its config"),
+            _ => (&self.control, false, "read and change the whole fleet"),
         };
         let near = address.ip().is_loopback();
-        match (files.asks_who(), files.is_private()) {
+        match (files.asks_who() || credentials, files.is_private()) {
             (false, _) if near => {
                 Some(format!("{word} door {address} is open: every user of this machine may {may}"))
             }

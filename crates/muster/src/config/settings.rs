@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gateway::{Credentials, Stale};
 use trust::Vault;
 
 use super::protocol::Protocol;
-use super::{Access, Doors, Layer, LogFormat, Opened, Role};
+use super::{Access, AgentCredentials, Doors, Layer, LogFormat, Opened, Role, RollStale};
 use crate::exit::Failure;
 
 /// What `serve` runs with.
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) ops_listen: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) doors: Doors,
+    /// `None` does not ask agents for credentials.
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) cluster: Cluster,
     /// Copies of the event log.
     pub(crate) bus_replicas: usize,
@@ -70,7 +73,8 @@ impl Settings {
     pub(super) fn check(layer: Layer) -> anyhow::Result<Self> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let protocol = Protocol::check(&layer)?;
-        let doors = Doors::check(&layer)?;
+        let credentials = credentials(&layer)?;
+        let doors = Doors::check(&layer, credentials.is_some())?;
         let cluster = Cluster::of(&layer)?;
         let settings = Self {
             roles: Roles::of(&layer.role),
@@ -80,6 +84,7 @@ impl Settings {
             ops_listen: layer.ops_listen.unwrap_or(local(OPS_PORT)),
             protocol,
             doors,
+            credentials,
             cluster,
             bus_replicas: layer.bus_replicas.unwrap_or(1),
             allow_evicting_ledger: layer.allow_evicting_ledger.unwrap_or(false),
@@ -141,6 +146,18 @@ impl Settings {
                  127.0.0.1, or accept the risk with --insecure-listen"
             ))),
         }
+    }
+}
+
+fn credentials(layer: &Layer) -> anyhow::Result<Option<Credentials>> {
+    let asked = layer.agent_credentials == Some(AgentCredentials::Required);
+    match layer.roll_stale {
+        Some(RollStale::Keep) if !asked => {
+            let reason = "--roll-stale keep is of use with --agent-credentials required only";
+            Err(Failure::usage(reason))
+        }
+        Some(RollStale::Keep) => Ok(Some(Credentials { stale: Stale::Keep })),
+        Some(RollStale::Close) | None => Ok(asked.then_some(Credentials { stale: Stale::Close })),
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn start(
         config.custom_capabilities.clone_from(&settings.custom_capabilities);
         config.door = doors.opamp.clone();
         config.vault.clone_from(&backends.vault);
+        config.credentials = settings.credentials;
         let gateway = Arc::new(Gateway::new(
             config,
             backends.bus.clone(),

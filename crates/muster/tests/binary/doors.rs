@@ -159,3 +159,27 @@ fn a_file_that_makes_no_door_is_named_and_nothing_starts() {
     assert!(stderr(&checked).contains("line 3: "), "{}", stderr(&checked));
     assert!(!(said + &stderr(&checked) + &stdout(&checked)).contains(TOKEN));
 }
+
+#[test]
+fn agents_come_in_with_a_token_that_enrolls_until_it_is_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let flags = ["serve", "--data-dir", data.to_str().unwrap(), "--agent-credentials", "required"];
+    let server = Server::start(&flags);
+    server.wait_ready();
+    let address = server.opamp.strip_prefix("ws://").unwrap().split_once('/').unwrap().0;
+    assert!(answer(address, "").starts_with("HTTP/1.1 401 "));
+    let create = ["enrollment-tokens", "create", "ci", "--uses", "2", "--label", "env=prod"];
+    let token = server.ok(&create);
+    assert!(token.starts_with("mse_") && token.ends_with('\n'), "{token}");
+    let shown = format!("Authorization: Bearer {}\r\n", token.trim_end());
+    let let_in = || answer(address, &shown).starts_with("HTTP/1.1 200 ");
+    wait("let in", || if let_in() { Ok(()) } else { Err("not yet") });
+    let listed = server.ok(&["enrollment-tokens", "list"]);
+    assert!(listed.contains("0 of 2") && listed.contains("env=prod"), "{listed}");
+    assert!(!listed.contains("mse_"), "{listed}");
+    assert!(server.ok(&["enrollment-tokens", "revoke", "ci"]).contains("revoked"));
+    let refused = || answer(address, &shown).starts_with("HTTP/1.1 401 ");
+    wait("refused", || if refused() { Ok(()) } else { Err("still let in") });
+    assert!(server.ok(&["enrollment-tokens", "get", "ci", "-o", "json"]).contains("\"revoked\""));
+}
