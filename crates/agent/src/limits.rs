@@ -12,6 +12,8 @@ pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take to answer a close.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between polls of an agent without heartbeats, in milliseconds.
+pub(crate) const POLL_MS: u64 = 30_000;
 /// First pause before connecting again, in milliseconds; doubled each time, up to the last.
 pub(crate) const RETRY_FIRST_MS: u64 = 50;
 /// Longest pause before connecting again, in milliseconds.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Error;
 use crate::core::{Agent, Settings};
-use crate::limits::{RETRY_FIRST_MS, RETRY_LAST_MS, VERIFY_TIMEOUT};
+use crate::limits::{POLL_MS, RETRY_FIRST_MS, RETRY_LAST_MS, VERIFY_TIMEOUT};
 use crate::link::{Endpoint, Poller, WebSocket};
 
 /// A running agent. It ends with the handle, without a word to its server; [`Handle::stop`] says
@@ -292,7 +292,9 @@ impl Shared {
                 Some(false) => continue,
                 Some(true) => return Ok(End::Elsewhere),
             }
+            // Who polls has no other way to hear anything.
             let deadline = self.agent().next_deadline_ms();
+            let deadline = deadline.or_else(|| Some(self.now_ms() + POLL_MS));
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {

@@ -2,7 +2,7 @@
 
 use super::{
     Goal, blast, busless, clocks, commands, faults, moves, overload, readers, rehome, rolling,
-    silence, simulation, vanished, wiped, wire,
+    secrets, silence, simulation, vanished, wiped, wire,
 };
 
 /// In the order of their ids.
@@ -101,7 +101,7 @@ pub(super) const GOALS: &[Goal] = &[
     goal("S7", "revocation", "live connection closed within 2 s on any gateway"),
     goal("S8", "compromised gateway", "50 probes, 0 pass"),
     goal("S9", "bad config", "reaches at most 50 agents or 1 %").measured(blast::measure),
-    goal("S10", "secrets", "20 planted, 0 found anywhere"),
+    goal("S10", "secrets", "20 planted, 0 found anywhere").measured(secrets::measure),
     goal("S11", "audit", "every mutation, every tampering detected"),
     goal("S12", "tenancy", "a noisy tenant costs others at most 1.2 times their p99"),
     goal("S13", "supply chain", "0 known advisories, reproducible builds"),

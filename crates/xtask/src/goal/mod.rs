@@ -14,6 +14,7 @@ mod peer;
 mod readers;
 mod rehome;
 mod rolling;
+mod secrets;
 mod silence;
 mod simulation;
 mod vanished;

@@ -21,6 +21,9 @@ pub(super) struct Read {
     pub(super) settings: Settings,
 }
 
+/// What the specification recommends: nothing said would be no heartbeats at all.
+const HEARTBEAT_SECONDS: u64 = 30;
+
 type Said<T> = Result<T, String>;
 
 /// Reads a file; `-` is standard input. Files that it names lie beside it.
@@ -211,7 +214,7 @@ fn proxy(mut section: Section<'_>) -> Said<ProxyConnectionSettings> {
 
 fn heartbeat(text: &str) -> Said<u64> {
     if text.is_empty() {
-        return Ok(0);
+        return Ok(HEARTBEAT_SECONDS);
     }
     let time = humantime::parse_duration(text).ok().filter(|time| time.subsec_nanos() == 0);
     time.map(|time| time.as_secs()).ok_or_else(|| "heartbeat must be a time, as 30s".to_owned())

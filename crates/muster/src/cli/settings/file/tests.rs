@@ -49,6 +49,16 @@ fn secrets_come_from_where_the_file_says() {
 }
 
 #[test]
+fn an_agent_goes_on_beating_unless_it_is_told_not_to() {
+    let dir = folder();
+    for (text, seconds) in [("", 30), ("heartbeat: 0s\n", 0), ("heartbeat: 2m\n", 120)] {
+        let read = parse(dir.path(), "s.yaml", &format!("class: opamp\n{text}")).unwrap();
+        let Settings::Opamp(settings) = read.settings else { panic!("another class") };
+        assert_eq!(settings.heartbeat_interval_seconds, seconds);
+    }
+}
+
+#[test]
 fn json_and_toml_say_the_same() {
     let dir = folder();
     let json =
