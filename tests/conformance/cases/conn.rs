@@ -2,6 +2,8 @@
 
 use control::v1::apply_connection_settings_request::Settings;
 use opamp::v1::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::fleet::{Fleet, PATIENCE};
@@ -257,6 +259,40 @@ pub(crate) async fn conn_20_secrets_are_told_to_agents_alone(fleet: &Fleet) {
     for told in [settings, agent, fleet.log()] {
         assert!(!told.contains(SECRET), "{told}");
     }
+}
+
+/// Beside a name that is no secret, which must be found, or nobody looked.
+pub(crate) async fn conn_20_secrets_are_sealed_in_redis_and_on_the_bus(fleet: &Fleet) {
+    let (case, known) = ("conn-20-sealed", "x-conn-20-sealed");
+    let mut tap = TcpStream::connect(fleet.bus()).await.unwrap();
+    tap.write_all(b"CONNECT {\"verbose\":false}\r\nSUB > 1\r\n").await.unwrap();
+    let message = taking(fleet, case, METRICS);
+    let mut socket = fleet.connect().await;
+    socket.send(&message).await.unwrap();
+    socket.receive(PATIENCE).await.unwrap();
+    let settings = TelemetryConnectionSettings {
+        headers: headers(known, SECRET),
+        ..telemetry("https://otel/v1/metrics")
+    };
+    fleet.give_settings(case, "own-metrics", Settings::Telemetry(settings.clone())).await;
+    let pushed = socket.receive(PATIENCE).await.unwrap().connection_settings.unwrap();
+    assert_eq!(pushed.own_metrics, Some(settings.clone()));
+    let polled = fleet.poll(&taking(fleet, case, METRICS)).await.connection_settings.unwrap();
+    assert_eq!(polled.own_metrics, Some(settings));
+    // What was said before is heard before the answer.
+    tap.write_all(b"PING\r\n").await.unwrap();
+    let mut heard = Vec::new();
+    let hearing = async {
+        while !heard.ends_with(b"PONG\r\n") {
+            assert_ne!(tap.read_buf(&mut heard).await.unwrap(), 0, "NATS is gone");
+        }
+    };
+    tokio::time::timeout(PATIENCE, hearing).await.expect("the bus is heard");
+    let holds =
+        |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    let file = fleet.ledger_file();
+    assert!(holds(&heard, case) && holds(&file, known));
+    assert!(!holds(&heard, SECRET) && !holds(&file, SECRET));
 }
 
 pub(crate) async fn conn_21_who_forgets_is_not_sent_away_again(fleet: &Fleet) {

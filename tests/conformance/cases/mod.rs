@@ -161,6 +161,7 @@ cases! {
     tel::conn_14_an_agent_falls_back => ["CONN-13", "CONN-14"],
     conn::conn_19_settings_are_declared => ["CONN-19"],
     conn::conn_20_secrets_are_told_to_agents_alone => ["CONN-20"],
+    conn::conn_20_secrets_are_sealed_in_redis_and_on_the_bus => ["CONN-20"] on Cluster,
     conn::conn_21_who_forgets_is_not_sent_away_again => ["CONN-21", "TEL-05"],
     tel::tel_01_the_first_reply_names_the_backend => ["TEL-01", "TEL-02", "TEL-03", "TEL-04"],
     tel::tel_05_a_new_session_is_told_once_unless_it_knows => ["TEL-05", "TEL-03"],

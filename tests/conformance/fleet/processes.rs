@@ -61,6 +61,13 @@ impl Fleet {
         &mut self.services[1]
     }
 
+    /// What the ledger's Redis wrote to its disk, in a cluster.
+    pub(crate) fn ledger_file(&self) -> Vec<u8> {
+        let dir = self.services[2].data_dir().join("appendonlydir");
+        let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        files.flat_map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
     /// Where NATS is, in a cluster, as `host:port`.
     pub(crate) fn bus(&self) -> String {
         self.services[0].url().trim_start_matches("nats://").to_owned()
