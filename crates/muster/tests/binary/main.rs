@@ -11,6 +11,7 @@ mod fleet;
 mod life;
 mod locked;
 mod process;
+mod secrets;
 mod settings;
 mod status;
 mod trace;
