@@ -26,9 +26,9 @@ pub(super) struct Args {
 enum Verb {
     /// Create or replace an assignment
     ///
-    /// It gives a config, a set of packages or connection settings. Agents with a WebSocket are
-    /// told at once, those that poll at their next poll. The revision is pinned: a newer one
-    /// changes nothing until the assignment is set again.
+    /// It gives a config or connection settings. Agents with a WebSocket are told at once, those that
+    /// poll at their next poll. The revision is pinned: a newer one changes nothing until the
+    /// assignment is set again.
     #[command(after_help = help::ASSIGN_SET)]
     Set {
         /// Name of the assignment
@@ -71,9 +71,6 @@ struct Gives {
     /// A config; without a revision the newest one, pinned now
     #[arg(long, value_name = "CONFIG[@REVISION]")]
     config: Option<String>,
-    /// A set of packages: agents delete what is not in it
-    #[arg(long, value_name = "SET[@REVISION]")]
-    packages: Option<String>,
     /// Connection settings, of one class
     #[arg(long, value_name = "SETTINGS[@REVISION]")]
     settings: Option<String>,
@@ -99,7 +96,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
                 name: names::assignment(&name),
                 selector,
                 config_revision: names::revision_in("configs", gives.config.as_deref()),
-                package_set_revision: names::revision_in("packageSets", gives.packages.as_deref()),
                 settings_revision: names::revision_in(
                     "connectionSettings",
                     gives.settings.as_deref(),
