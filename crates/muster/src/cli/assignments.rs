@@ -26,8 +26,8 @@ pub(super) struct Args {
 enum Verb {
     /// Create or replace an assignment
     ///
-    /// It gives a config or connection settings. Agents with a WebSocket are told at once, those that
-    /// poll at their next poll. The revision is pinned: a newer one changes nothing until the
+    /// It gives a config or connection settings. Agents with a WebSocket are told at once, those
+    /// that poll at their next poll. The revision is pinned: a newer one changes nothing until the
     /// assignment is set again.
     #[command(after_help = help::ASSIGN_SET)]
     Set {
