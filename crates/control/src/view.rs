@@ -14,10 +14,8 @@ use bytes::Bytes;
 use model::assign::Assignments;
 use model::components::ListHash;
 use model::selector::Selector;
-use model::summary::{PackagesState, SettingsState};
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
 use opamp::InstanceUid;
-use opamp::v1::AgentCapabilities;
 use tokio::sync::{Notify, watch};
 
 use crate::Limits;
@@ -271,21 +269,7 @@ impl View {
         let (state, now) = (self.read(), self.clock.now());
         let waiting = |entry: &Entry| {
             let agent = &entry.summary;
-            let config = &agent.config;
-            let config = config.offered.is_some() && !config.is_about_offer();
-            let says = |bit| opamp::capability::has(agent.capabilities, bit);
-            let packages = agent.packages.as_ref().is_some_and(|it| {
-                let silent = !says(AgentCapabilities::ReportsPackageStatuses);
-                let open = it.offered.is_some() && !it.refused;
-                open && it.state == PackagesState::Unknown && !(silent && it.delivered)
-            });
-            let settings = agent.settings.as_ref().is_some_and(|it| {
-                let silent = !says(AgentCapabilities::ReportsConnectionSettingsStatus);
-                !it.refused && it.state == SettingsState::Unknown && !(silent && it.delivered)
-            });
-            ((config && takes_config(agent)) || packages || settings)
-                && agent.gateway.is_some()
-                && self.connected(&state, entry, now)
+            agent.owes_an_answer() && agent.gateway.is_some() && self.connected(&state, entry, now)
         };
         state.agents.iter().filter(|(_, entry)| waiting(entry)).map(|(uid, _)| *uid).collect()
     }
@@ -395,10 +379,6 @@ impl View {
 fn is_anothers(summary: &AgentSummary, epoch: u64) -> bool {
     let nobodys = summary.gateway.is_none() && epoch == summary.epoch;
     epoch != 0 && (epoch < summary.epoch || nobodys)
-}
-
-fn takes_config(summary: &AgentSummary) -> bool {
-    opamp::capability::has(summary.capabilities, AgentCapabilities::AcceptsRemoteConfig)
 }
 
 fn count(number: usize) -> f64 {

@@ -185,8 +185,11 @@ struct Word {
 impl Word {
     /// `None` if the agent does not take such a thing.
     fn of(agent: &AgentSummary, content: &Content) -> Option<Self> {
+        if !content.is_taken(agent.capabilities) {
+            return None;
+        }
         let can = |bit| opamp::capability::has(agent.capabilities, bit);
-        match content {
+        Some(match content {
             Content::Config(config) => {
                 let known = &agent.config;
                 let offered = known.offered.as_ref() == Some(config);
@@ -194,12 +197,12 @@ impl Word {
                 let says = |status: RemoteConfigStatuses| says && known.status == status as i32;
                 let told = offered && known.delivered;
                 let silent = !can(AgentCapabilities::ReportsRemoteConfig);
-                can(AgentCapabilities::AcceptsRemoteConfig).then_some(Self {
+                Self {
                     offered,
                     told,
                     applied: says(RemoteConfigStatuses::Applied) || (told && silent),
                     failed: says(RemoteConfigStatuses::Failed) || (offered && known.refused),
-                })
+                }
             }
             Content::Packages(set) => {
                 let offer = set.offer(agent)?;
@@ -208,12 +211,12 @@ impl Word {
                 let told = known.is_some_and(|it| it.delivered);
                 let silent = !can(AgentCapabilities::ReportsPackageStatuses);
                 let is = |state| known.is_some_and(|it| it.state == state);
-                can(AgentCapabilities::AcceptsPackages).then_some(Self {
+                Self {
                     offered: known.is_some(),
                     told,
                     applied: is(PackagesState::Installed) || (told && silent),
                     failed: is(PackagesState::Failed) || known.is_some_and(|it| it.refused),
-                })
+                }
             }
             Content::Settings(settings) => {
                 let known = agent.settings.as_ref();
@@ -223,14 +226,14 @@ impl Word {
                 let is = |state| known.is_some_and(|it| it.state == state);
                 // Who comes back over new settings and does not complain has taken them.
                 let back = settings.class == Class::OpAmp && known.is_some_and(|it| it.reconnected);
-                settings.class.is_taken(agent.capabilities).then_some(Self {
+                Self {
                     offered: known.is_some(),
                     told,
                     applied: is(SettingsState::Applied) || (told && (silent || back)),
                     failed: is(SettingsState::Failed) || known.is_some_and(|it| it.refused),
-                })
+                }
             }
-        }
+        })
     }
 }
 

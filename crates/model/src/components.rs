@@ -1,17 +1,18 @@
 //! Lists of components that agents are made of: named by content, so that a list is kept once for
 //! all who have it, and looked through for a component and a version.
 
-use std::fmt;
-
 use opamp::Message as _;
 use opamp::v1::any_value::Value;
 use opamp::v1::{AgentDescription, AvailableComponents, ComponentDetails, KeyValue};
 use sha2::{Digest as _, Sha256};
 
-/// Names a list by its content. Agents name their lists by hashes of their own, which are only
-/// their word.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListHash(pub [u8; 32]);
+use crate::hash::{self, digest};
+
+digest! {
+    /// Names a list by its content. Agents name their lists by hashes of their own, which are only
+    /// their word.
+    ListHash
+}
 
 /// Entries of one list that are looked through; gateways take no longer ones.
 const ENTRIES_MAX: usize = 20_000;
@@ -22,11 +23,6 @@ impl ListHash {
     /// The name of a list, which its agent's own hash is no part of.
     pub fn of(list: &AvailableComponents) -> Self {
         Self(Sha256::digest(encode(list)).into())
-    }
-
-    /// The name in these bytes, if they are one.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
     }
 }
 
@@ -46,8 +42,7 @@ pub fn key(description: Option<&AgentDescription>, hash: &[u8]) -> [u8; 32] {
         found.and_then(|pair| text(pair)).unwrap_or_default()
     };
     for part in [text("service.name").as_bytes(), text("service.version").as_bytes(), hash] {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
+        hash::field(&mut hasher, part);
     }
     hasher.finalize().into()
 }
@@ -131,18 +126,6 @@ impl Filter {
         let bare = |version: &str| version.trim_start_matches('v').to_owned();
         let version = self.version.as_ref();
         named && version.is_none_or(|wanted| bare(wanted) == bare(&component.version))
-    }
-}
-
-impl fmt::Display for ListHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for ListHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

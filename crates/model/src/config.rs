@@ -1,16 +1,17 @@
 //! Configs: named, immutable, numbered sets of files, and the hash that names their content.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use opamp::v1::AgentConfigFile;
 use sha2::{Digest as _, Sha256};
 
 use crate::Timestamp;
+use crate::hash::{self, digest};
 
-/// SHA-256 over the canonical form of a config's files: what agents are offered and report back.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConfigHash(pub [u8; 32]);
+digest! {
+    /// SHA-256 over the canonical form of a config's files: what agents are offered and report.
+    ConfigHash
+}
 
 /// Names this hash's input; another kind of content or a new canonical form takes another tag.
 const DOMAIN_TAG: &[u8] = b"muster config 1\0";
@@ -27,34 +28,10 @@ impl ConfigHash {
             for field in
                 [key.as_bytes(), &file.body[..], file.content_type.as_bytes(), file.role.as_bytes()]
             {
-                hasher.update((field.len() as u64).to_be_bytes());
-                hasher.update(field);
+                hash::field(&mut hasher, field);
             }
         }
         Self(hasher.finalize().into())
-    }
-
-    /// The hash in these bytes, if they are one of ours.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-}
-
-impl AsRef<[u8]> for ConfigHash {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Display for ConfigHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for ConfigHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -5,6 +5,7 @@ use opamp::v1::CustomMessage;
 use sha2::{Digest as _, Sha256};
 
 use crate::Timestamp;
+use crate::hash;
 use crate::record::CustomMessages;
 
 /// Bytes of one message's data that are kept: it is in the event log with its agent's summary, and
@@ -77,8 +78,7 @@ impl Received {
 pub(crate) fn digest(message: &CustomMessage) -> u64 {
     let mut hasher = Sha256::new();
     for field in [message.capability.as_bytes(), message.r#type.as_bytes(), &message.data[..]] {
-        hasher.update((field.len() as u64).to_be_bytes());
-        hasher.update(field);
+        hash::field(&mut hasher, field);
     }
     let hash = hasher.finalize();
     hash.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte))

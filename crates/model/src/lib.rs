@@ -19,6 +19,7 @@ pub mod connection;
 pub mod custom;
 pub mod enrollment;
 pub mod event;
+mod hash;
 pub mod ids;
 pub mod packages;
 pub mod record;

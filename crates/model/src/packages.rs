@@ -1,20 +1,21 @@
 //! Packages: versions with one variant per kind of agent, sets of them, and the hashes that name
 //! what an agent is offered.
 
-use std::fmt;
-
 use opamp::v1::PackageAvailable;
 use sha2::{Digest as _, Sha256};
 
+use crate::hash::{self, digest};
 use crate::selector::{Labels, Selector};
 
-/// SHA-256 over all that is said of one variant of a package, its file's content hash included.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PackageHash(pub [u8; 32]);
+digest! {
+    /// SHA-256 over all that is said of one variant of a package, its file's content hash included.
+    PackageHash
+}
 
-/// SHA-256 over the names and hashes of all packages of an offer: `all_packages_hash`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PackagesHash(pub [u8; 32]);
+digest! {
+    /// SHA-256 over the names and hashes of all packages of an offer: `all_packages_hash`.
+    PackagesHash
+}
 
 /// Names a hash's input; another canonical form takes another tag.
 const PACKAGE_TAG: &[u8] = b"muster package 1\0";
@@ -75,19 +76,14 @@ impl PackageHash {
         hasher.update(package.r#type.to_be_bytes());
         let (version, url) = (package.version.as_bytes(), file.download_url.as_bytes());
         for field in [name.as_bytes(), version, url, &file.content_hash, &file.signature] {
-            field_of(&mut hasher, field);
+            hash::field(&mut hasher, field);
         }
         // Only a file that somebody else serves has headers in the catalogue.
         for header in file.headers.iter().flat_map(|headers| &headers.headers) {
-            field_of(&mut hasher, header.key.as_bytes());
-            field_of(&mut hasher, header.value.as_bytes());
+            hash::field(&mut hasher, header.key.as_bytes());
+            hash::field(&mut hasher, header.value.as_bytes());
         }
         Self(hasher.finalize().into())
-    }
-
-    /// The hash in these bytes, if they are one of ours.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
     }
 }
 
@@ -98,15 +94,10 @@ impl PackagesHash {
         hasher.update(PACKAGES_TAG);
         hasher.update((packages.len() as u64).to_be_bytes());
         for (name, hash) in packages {
-            field_of(&mut hasher, name.as_bytes());
+            hash::field(&mut hasher, name.as_bytes());
             hasher.update(hash.0);
         }
         Self(hasher.finalize().into())
-    }
-
-    /// The hash in these bytes, if they are one of ours.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
     }
 }
 
@@ -114,7 +105,7 @@ impl PackagesOffer {
     /// Names this revision for this agent: a set that failed may be tried again as another one.
     pub fn key(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        field_of(&mut hasher, self.set.as_bytes());
+        hash::field(&mut hasher, self.set.as_bytes());
         hasher.update(self.revision.to_be_bytes());
         hasher.update(self.hash.0);
         hasher.finalize().into()
@@ -125,7 +116,7 @@ impl PackageSetRef {
     /// Names its content, as one decision.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        field_of(&mut hasher, self.set.as_bytes());
+        hash::field(&mut hasher, self.set.as_bytes());
         hasher.update(self.revision.to_be_bytes());
         for variant in self.packages.iter().flat_map(|choice| &choice.variants) {
             hasher.update(variant.hash.0);
@@ -143,39 +134,6 @@ impl PackageSetRef {
         let packages: Vec<_> = self.packages.iter().map(chosen).collect::<Option<_>>()?;
         let hash = PackagesHash::of(&packages);
         Some(PackagesOffer { set: self.set.clone(), revision: self.revision, hash, packages })
-    }
-}
-
-fn field_of(hasher: &mut Sha256, field: &[u8]) {
-    hasher.update((field.len() as u64).to_be_bytes());
-    hasher.update(field);
-}
-
-fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-}
-
-impl fmt::Display for PackageHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for PackageHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
-    }
-}
-
-impl fmt::Display for PackagesHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for PackagesHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
     }
 }
 

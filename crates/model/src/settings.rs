@@ -7,6 +7,8 @@ use std::fmt;
 use opamp::v1::AgentCapabilities;
 use sha2::{Digest as _, Sha256};
 
+use crate::hash::{self, digest};
+
 /// What a connection is for. An agent has at most one destination of each class.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -22,9 +24,10 @@ pub enum Class {
     Other(String),
 }
 
-/// Names settings by their content, without giving it away: a keyed hash.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SettingsHash(pub [u8; 32]);
+digest! {
+    /// Names settings by their content, without giving it away: a keyed hash.
+    SettingsHash
+}
 
 /// One revision of connection settings, pinned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,9 +82,7 @@ impl SettingsOffer {
         hasher.update(OFFER_TAG);
         hasher.update((self.classes.len() as u64).to_be_bytes());
         for (class, settings) in &self.classes {
-            let class = class.to_string();
-            hasher.update((class.len() as u64).to_be_bytes());
-            hasher.update(class.as_bytes());
+            hash::field(&mut hasher, class.to_string().as_bytes());
             hasher.update(settings.hash.0);
         }
         hasher.update(self.credential.to_be_bytes());
@@ -104,13 +105,6 @@ impl OpAmpPart {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.settings.is_none() && self.credential == 0
-    }
-}
-
-impl SettingsHash {
-    /// The hash in these bytes, if they are one of ours.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
     }
 }
 
@@ -151,18 +145,6 @@ impl fmt::Display for Class {
             Self::OwnLogs => f.write_str("own-logs"),
             Self::Other(name) => write!(f, "other/{name}"),
         }
-    }
-}
-
-impl fmt::Display for SettingsHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for SettingsHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,11 +1,13 @@
 //! What settings must be before an agent is told them (rules CONN-05, CONN-09, CONN-10, CONN-11,
 //! CONN-18). No fault repeats what was given: it may be secret.
 
+use std::net::IpAddr;
+
+use http::Uri;
 use opamp::Message as _;
 use opamp::v1::{Headers, ProxyConnectionSettings, TlsCertificate, TlsConnectionSettings};
 
 use super::Settings;
-use super::url::Url;
 use crate::settings::Class;
 
 /// Seconds between heartbeats at the most: beyond a day nobody would call it one.
@@ -82,9 +84,9 @@ fn opamp_endpoint(endpoint: &str) -> Result<(), Fault> {
     if endpoint.len() > URL_BYTES_MAX {
         return fault(FIELD, format!("{URL_BYTES_MAX} bytes at most"));
     }
-    match Url::parse(endpoint) {
-        Some(url) if url.is_one_of(&["ws", "wss", "http", "https"]) => Ok(()),
-        _ => fault(
+    match url(endpoint, &["ws", "wss", "http", "https"]) {
+        Some(_) => Ok(()),
+        None => fault(
             FIELD,
             "must be a ws, wss, http or https URL with a host, as wss://muster:4320/v1/opamp, \
              even where only something else changes",
@@ -97,14 +99,14 @@ fn telemetry_endpoint(endpoint: &str, rules: Rules) -> Result<(), Fault> {
     if endpoint.len() > URL_BYTES_MAX {
         return fault(FIELD, format!("{URL_BYTES_MAX} bytes at most"));
     }
-    let url = Url::parse(endpoint).filter(|url| url.is_one_of(&["http", "https"]));
-    let Some(url) = url.filter(|url| url.path.len() > 1) else {
+    let url = url(endpoint, &["http", "https"]);
+    let Some(url) = url.filter(|url| url.path().len() > 1) else {
         return fault(
             FIELD,
             "must be a whole OTLP/HTTP URL with its path, as https://otel:4318/v1/metrics",
         );
     };
-    if url.is_one_of(&["http"]) && !url.is_local() && !rules.allow_http {
+    if is_of(&url, "http") && !is_local(&url) && !rules.allow_http {
         return fault(
             FIELD,
             "should be https: agents may refuse http, and headers would cross the network in the \
@@ -112,6 +114,27 @@ fn telemetry_endpoint(endpoint: &str, rules: Rules) -> Result<(), Fault> {
         );
     }
     Ok(())
+}
+
+/// An absolute URL of one of these schemes, with a host, and with a port that there is.
+fn url(text: &str, schemes: &[&str]) -> Option<Uri> {
+    let url: Uri = text.parse().ok()?;
+    let has_host = url.host().is_some_and(|host| !host.is_empty());
+    // What is no number is left to us: the parser takes it for no port at all.
+    let ends_in_host = url.authority()?.as_str().ends_with(url.host()?);
+    let port_is_sound = ends_in_host || url.port_u16().is_some_and(|port| port > 0);
+    (has_host && port_is_sound && schemes.iter().any(|scheme| is_of(&url, scheme))).then_some(url)
+}
+
+fn is_of(url: &Uri, scheme: &str) -> bool {
+    url.scheme_str().is_some_and(|it| it.eq_ignore_ascii_case(scheme))
+}
+
+/// Whether it stays on the machine.
+fn is_local(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
 }
 
 fn common(
@@ -124,8 +147,8 @@ fn common(
     certificate.iter().try_for_each(check_certificate)?;
     tls.iter().try_for_each(check_tls)?;
     proxy.iter().try_for_each(|proxy| {
-        let url = Url::parse(&proxy.url).filter(|_| proxy.url.len() <= URL_BYTES_MAX);
-        if !url.is_some_and(|url| url.is_one_of(&["http", "https", "socks5"])) {
+        let url = url(&proxy.url, &["http", "https", "socks5"]);
+        if url.is_none() || proxy.url.len() > URL_BYTES_MAX {
             return fault("proxy.url", "must be an http, https or socks5 URL with a host");
         }
         proxy.connect_headers.iter().try_for_each(|it| check_headers("proxy.connect_headers", it))
@@ -208,5 +231,34 @@ fn version(field: &'static str, text: &str) -> Result<Option<usize>, Fault> {
     match VERSIONS.iter().position(|version| *version == number) {
         Some(place) => Ok(Some(place)),
         None => fault(field, "must be 1.0, 1.1, 1.2 or 1.3, or the same as TLSv1.2"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_whole_or_none() {
+        let schemes = ["https", "http", "ws"];
+        let parts = |text: &str| url(text, &schemes).map(|url| url.path().to_owned());
+        assert_eq!(parts("https://h:4318/v1/metrics").unwrap(), "/v1/metrics");
+        assert_eq!(parts("ws://u:p@[::1]:4320/x?y").unwrap(), "/x");
+        assert_eq!(parts("HTTP://h").unwrap(), "/");
+        for bad in [
+            "",
+            "h:4318",
+            "https://",
+            "https://:1/",
+            "https://h:0/",
+            "https://h:x/",
+            "a b",
+            "ftp://h",
+        ] {
+            assert_eq!(parts(bad), None, "{bad}");
+        }
+        let local = |text: &str| is_local(&url(text, &schemes).unwrap());
+        assert!(local("http://127.0.0.2") && local("http://[::1]/") && local("http://LocalHost/"));
+        assert!(!local("http://127.0.0.1.example.org/"));
     }
 }

@@ -3,7 +3,6 @@
 
 mod check;
 mod kept;
-mod url;
 
 use opamp::Message as _;
 use opamp::v1::{

@@ -6,6 +6,7 @@ use model::Timestamp;
 use model::connection::{Certificate, Kept, KeptRevision};
 use model::settings::{Class, SettingsHash};
 
+use super::tracks::digest;
 use super::{Loaded, corrupt, read, write};
 use crate::port::Table;
 use crate::v1::connection_settings as wire;
@@ -101,10 +102,6 @@ fn certificate(message: wire::Certificate) -> Result<Certificate, String> {
         sha256: digest(&message.sha256)?,
         key_sha256: digest(&message.key_sha256)?,
     })
-}
-
-fn digest(bytes: &[u8]) -> Result<[u8; 32], String> {
-    bytes.try_into().map_err(|_| format!("a hash is 32 bytes, got {}", bytes.len()))
 }
 
 /// The bytes of sealed content.

@@ -58,7 +58,7 @@ pub(super) const FENCES: &[(&str, &[&str])] = &[
 /// All that the pure crates may depend on: nothing here waits, reads a clock or draws lots.
 pub(super) const PURE: &[(&str, &[&str])] = &[
     ("opamp", &["base64", "bytes", "prost", "sha1", "thiserror", "uuid"]),
-    ("model", &["opamp", "sha2", "thiserror"]),
+    ("model", &["http", "opamp", "sha2", "thiserror"]),
 ];
 
 /// Crates that must be there in one version only: two would not speak to each other, or would

@@ -188,6 +188,6 @@ fn acceptable<'a>(record: &'a AgentRecord, assignments: &Assignments) -> Option<
     let offered = record.offered.config.as_ref()?;
     let takes = record.can(AgentCapabilities::AcceptsRemoteConfig);
     let is_config = |content: &Content| matches!(content, Content::Config(_));
-    let out = assignments.lets_out(record, is_config);
-    (takes && out && !record.failed.contains(&offered.hash)).then_some(offered)
+    let fits = takes && !record.failed.contains(&offered.hash);
+    (fits && assignments.lets_out(record, is_config)).then_some(offered)
 }

@@ -111,6 +111,6 @@ fn acceptable<'a>(record: &'a AgentRecord, assignments: &Assignments) -> Option<
     let offer = record.packages.offered.as_ref()?;
     let takes = record.can(AgentCapabilities::AcceptsPackages);
     let is_packages = |content: &Content| matches!(content, Content::Packages(_));
-    let let_out = assignments.lets_out(record, is_packages);
-    (takes && let_out && !record.packages.failed.contains(&offer.key())).then_some(offer)
+    let fits = takes && !record.packages.failed.contains(&offer.key());
+    (fits && assignments.lets_out(record, is_packages)).then_some(offer)
 }
