@@ -84,7 +84,7 @@ pub fn decode(event: AgentEvent) -> Option<Told> {
 }
 
 /// Every event and its kind on the wire.
-pub(crate) const KINDS: [(Event, Kind); 23] = [
+pub(crate) const KINDS: [(Event, Kind); 24] = [
     (Event::Appeared, Kind::Appeared),
     (Event::Connected, Kind::Connected),
     (Event::Disconnected, Kind::Disconnected),
@@ -104,6 +104,7 @@ pub(crate) const KINDS: [(Event, Kind); 23] = [
     (Event::FullStateRequested, Kind::FullStateRequested),
     (Event::DuplicateDetected, Kind::DuplicateDetected),
     (Event::LabelsChanged, Kind::LabelsChanged),
+    (Event::CredentialChanged, Kind::CredentialChanged),
     (Event::Restarted, Kind::Restarted),
     (Event::CommandChanged, Kind::CommandChanged),
     (Event::CustomMessageReceived, Kind::CustomMessageReceived),
@@ -147,6 +148,7 @@ fn to_wire(summary: &AgentSummary) -> v1::AgentSummary {
             refused: config.refused,
         }),
         packages: summary.packages.as_deref().map(offers::packages_to_wire),
+        admission: summary.admission.as_deref().map(offers::admission_to_wire),
         connection_settings: summary.settings.as_deref().map(offers::settings_to_wire),
         component_list: summary.components.map_or(Bytes::new(), |list| list.0.to_vec().into()),
         restarts: summary.signs.restarts,
@@ -193,6 +195,7 @@ fn from_wire(summary: v1::AgentSummary) -> AgentSummary {
             refused: config.refused,
         },
         packages: summary.packages.map(|it| Box::new(offers::packages(it))),
+        admission: summary.admission.map(|it| Box::new(offers::admission(it))),
         settings: summary.connection_settings.map(|it| Box::new(offers::settings(it))),
         components: ListHash::from_slice(&summary.component_list),
         signs: Signs {

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use model::command::{CommandId, Progress};
 use model::components::ListHash;
+use model::credential::{Admission, Standing};
 use model::custom::Received;
 use model::packages::{PackageHash, PackagesHash, PackagesOffer};
 use model::record::{Delivered as Sent, Offered, Owner, PolledCommand, Signs};
@@ -75,7 +76,7 @@ fn envelopes(files: &mut Golden) {
 
 fn reports(files: &mut Golden) {
     // Version 2 knows tokens.
-    hold(files, ("report", 4), |version| Report {
+    hold(files, ("report", 5), |version| Report {
         gateway_id: "gateway-1".to_owned(),
         session_id: bytes(SESSION),
         epoch: 3,
@@ -89,6 +90,7 @@ fn reports(files: &mut Golden) {
         // Version 4 knows how the agent came in.
         enrollment_token: if version < 4 { String::new() } else { "ci".to_owned() },
         credential_serial: if version < 4 { 0 } else { 5 },
+        credential_uid: if version < 5 { Default::default() } else { bytes(&[8; 16]) },
     });
     let reply = |outcome| ReportReply { outcome: Some(outcome) };
     // Version 2 knows which decision made the offer, version 3 that each kind has its own, version
@@ -125,10 +127,11 @@ fn reports(files: &mut Golden) {
 }
 
 fn asked_of_workers(files: &mut Golden) {
-    hold(files, ("reassess", 1), |_| Reassess {
+    hold(files, ("reassess", 2), |version| Reassess {
         instance_uids: vec![bytes(UID), bytes(&[8; 16])],
         decision: 11,
         labels: true,
+        credentials: version > 1,
     });
     hold(files, ("resume", 1), |_| Resume {
         gateway_id: "gateway-1".to_owned(),
@@ -269,14 +272,19 @@ fn events(files: &mut Golden) {
     let (summary, message) = (Some(summary), Some(said));
     let told = Told { instance_uid: uid, version: 5, at, events: kinds, summary, message };
     // Version 2 knows custom messages and capabilities, version 3 commands and their signs,
-    // version 4 lists of components, version 5 packages and connection settings.
-    for (version, bytes) in files.versions("event", 5, &today) {
+    // version 4 lists of components, version 5 packages and connection settings,
+    // version 6 credentials.
+    for (version, bytes) in files.versions("event", 6, &today) {
         let read = event::decode(AgentEvent::decode(&bytes[..]).unwrap()).unwrap();
         let mut told = told.clone();
         if version < 2 {
             told.events.retain(|event| *event != Event::CustomMessageReceived);
             told.summary.as_mut().unwrap().custom_capabilities.clear();
             told.message = None;
+        }
+        if version < 6 {
+            told.events.retain(|event| *event != Event::CredentialChanged);
+            told.summary.as_mut().unwrap().admission = None;
         }
         if version < 5 {
             let new = [Event::PackagesDelivered, Event::ConnectionSettingsDelivered];
@@ -337,6 +345,10 @@ fn record() -> AgentRecord {
     record.reported.custom_capabilities = Some(opamp::v1::CustomCapabilities { capabilities });
     record.components = Some(ListHash([6; 32]));
     offers(&mut record);
+    let standing =
+        Standing { serial: 5, below: 4, proven: 3, refused: true, waits: true, version: 9 };
+    let by = "enrollmentTokens/ci".to_owned();
+    record.admission = Some(Box::new(Admission { by, shown: 2, standing }));
     let restarted = Timestamp(1_700_000_000_007);
     record.signs = Signs { restarts: 2, restarted, full_reports: 3 };
     record.commands.push(PolledCommand {

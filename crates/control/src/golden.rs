@@ -44,7 +44,7 @@ fn golden_messages_are_understood_for_ever() {
 fn agents(files: &mut Golden) {
     // Version 2 knows custom capabilities, version 3 packages and connection settings, requests
     // components.
-    hold(files, ("agent", 3), agent);
+    hold(files, ("agent", 4), agent);
     hold(files, ("list-agents-request", 3), |version| ListAgentsRequest {
         selector: "env=prod".to_owned(),
         page_size: 50,
@@ -323,6 +323,7 @@ fn agent(version: u32) -> Agent {
             1 => Vec::new(),
             _ => vec!["org.example.profile".to_owned()],
         },
+        admission: if version < 4 { 0 } else { 3 },
         packages: (version > 2).then(|| AgentPackages {
             status: agent_packages::Status::Failed.into(),
             offered_revision: "packageSets/edge/revisions/3".to_owned(),

@@ -95,7 +95,7 @@ pub(crate) async fn relabelled(
 ) -> Result<(), Error> {
     for batch in agents.chunks(limits.reassess_max) {
         let instance_uids = batch.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
-        let ask = Reassess { instance_uids, decision: 0, labels: true };
+        let ask = Reassess { instance_uids, decision: 0, labels: true, credentials: false };
         let reply = bus.request(&Subject::Reassess, &ask, limits.worker_timeout).await?;
         if reply.failed > 0 {
             let reason = format!("{} agents could not be written", reply.failed);

@@ -3,8 +3,9 @@
 
 mod brake;
 mod commands;
+pub(crate) mod credentials;
 mod enrollment;
-mod labels;
+pub(crate) mod labels;
 pub(crate) mod settings;
 
 use std::collections::BTreeMap;

@@ -28,6 +28,7 @@ mod limits;
 mod processes;
 mod reaper;
 mod reconcile;
+mod registrar;
 mod roll;
 mod server;
 mod status;

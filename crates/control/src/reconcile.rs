@@ -168,7 +168,7 @@ impl Reconciler {
         newer: &watch::Receiver<u64>,
     ) -> usize {
         let instance_uids = agents.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
-        let ask = v1::Reassess { instance_uids, decision, labels: false };
+        let ask = v1::Reassess { instance_uids, decision, labels: false, credentials: false };
         let timeout = self.limits.reassess_timeout;
         let mut backoff = Backoff::new(&self.limits);
         let mut left = agents.len();

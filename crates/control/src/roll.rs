@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::v1::roll::Enrollment;
+use bus::v1::roll::{Enrollment, Revoked};
 use bus::v1::{Roll, RollChanged, RollReply, RollRequest};
 use bus::{CONTROLS, Client, Received, Subject};
 use model::Timestamp;
+use model::credential::Revocation;
 use model::enrollment::{EnrollmentToken, TokenState};
 use prost::Message as _;
 use tokio::sync::Mutex;
@@ -102,7 +103,14 @@ impl Rolls {
     async fn read(&self) -> Result<Roll, Error> {
         let (tokens, now) = (self.ledger.enrollment_tokens().await?, self.ledger.clock.now());
         let enrollment = tokens.values().filter_map(|token| entry(token, now)).collect();
-        Ok(Roll { enrollment, ..Roll::default() })
+        let keys = self.ledger.public_key().await?;
+        let keys = keys.map(|key| key.to_vec().into()).into_iter().collect();
+        let revoked = self.ledger.revocations().await?.into_iter();
+        let counts = |it: &Revocation| now.0 / 1000 < it.until_unix;
+        let revoked = revoked
+            .filter(counts)
+            .map(|it| Revoked { instance_uid: it.uid.as_bytes().to_vec().into(), below: it.below });
+        Ok(Roll { keys, enrollment, revoked: revoked.collect() })
     }
 }
 

@@ -30,6 +30,7 @@ use crate::ledger::Ledger;
 use crate::processes::Processes;
 use crate::reaper::Reaper;
 use crate::reconcile::{Decided, Reconciler};
+use crate::registrar::{self, Registrar};
 use crate::roll::Rolls;
 use crate::stream::Streams;
 use crate::trace::Traces;
@@ -63,6 +64,8 @@ pub struct Config {
     pub keep_commands: Option<Duration>,
     /// Seals what is secret before it is stored; without it that is refused.
     pub vault: Option<Arc<Vault>>,
+    /// How long credentials of agents are good; 90 days if not given.
+    pub credential_lifetime: Option<Duration>,
 }
 
 /// The operators' side of a fleet.
@@ -81,6 +84,7 @@ pub struct Control {
     bus: Client,
     random: Arc<dyn Random>,
     keep_commands: Duration,
+    credential_lifetime: Duration,
 }
 
 impl Control {
@@ -93,8 +97,8 @@ impl Control {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        let Config { name, limits, forget_after, shed_per_second, door, keep_commands, vault } =
-            config;
+        let Config { name, limits, forget_after, shed_per_second, door, .. } = config;
+        let Config { keep_commands, vault, credential_lifetime, .. } = config;
         let view = Arc::new(View::new(limits, clock.clone()));
         let processes = Arc::new(Processes::new(limits, clock.clone()));
         let quarantine = Arc::default();
@@ -113,6 +117,7 @@ impl Control {
             bus,
             random,
             keep_commands: keep_commands.unwrap_or(limits.command_expire_max),
+            credential_lifetime: credential_lifetime.unwrap_or(registrar::LIFETIME),
         }
     }
 
@@ -197,6 +202,7 @@ impl Control {
             random: self.random.clone(),
             commands,
             command_watches,
+            credential_lifetime: self.credential_lifetime,
         }
     }
 
@@ -330,6 +336,16 @@ impl Control {
             leads: leads.clone(),
         };
         let reaper = Reaper { limits, view, bus: bus.clone(), leads: leads.clone() };
+        let registrar = Registrar {
+            limits,
+            lifetime: self.credential_lifetime,
+            view: self.view.clone(),
+            ledger: self.ledger.clone(),
+            bus: bus.clone(),
+            random: self.random.clone(),
+            leads: leads.clone(),
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(registrar.run()));
         let balancer = Balancer {
             limits,
             shed_per_second: self.shed_per_second,

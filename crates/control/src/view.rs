@@ -13,6 +13,7 @@ use bus::{Position, v1};
 use bytes::Bytes;
 use model::assign::Assignments;
 use model::components::ListHash;
+use model::credential::Admission;
 use model::selector::Selector;
 use model::{AgentSummary, Clock, GatewayId, Timestamp};
 use opamp::InstanceUid;
@@ -39,6 +40,8 @@ pub(crate) struct View {
     ready: watch::Sender<bool>,
     /// Rung when agents stand otherwise with what they are offered.
     stirred: Notify,
+    /// Rung when somebody came in whose credentials are to be looked at.
+    came: Notify,
     /// What agents said lately.
     pub(crate) replies: Replies,
 }
@@ -104,6 +107,7 @@ impl View {
             state,
             ready: watch::Sender::new(false),
             stirred: Notify::new(),
+            came: Notify::new(),
             replies: Replies::default(),
         }
     }
@@ -255,6 +259,28 @@ impl View {
         self.stirred.notified().await;
     }
 
+    /// Waits until somebody came in whose credentials are to be looked at.
+    pub(crate) async fn somebody_came(&self) {
+        self.came.notified().await;
+    }
+
+    /// Agents about whose credentials something is to be decided or written down.
+    pub(crate) fn admissions(&self) -> Vec<(InstanceUid, Admission)> {
+        let state = self.read();
+        let found = state.agents.iter().filter_map(|(uid, entry)| {
+            let admission = entry.summary.admission.as_ref()?;
+            (admission.is_new() || admission.is_proof()).then(|| (*uid, (**admission).clone()))
+        });
+        found.collect()
+    }
+
+    /// Whether an agent's record has an older version of its credentials than this.
+    pub(crate) fn knows_less(&self, uid: &InstanceUid, version: u64) -> bool {
+        let state = self.read();
+        let admission = state.agents.get(uid).and_then(|it| it.summary.admission.as_ref());
+        admission.is_some_and(|admission| admission.standing.version < version)
+    }
+
     /// Agents that are offered something else than these assignments say.
     pub(crate) fn outdated(&self, assignments: &Assignments, decision: u64) -> Vec<InstanceUid> {
         let state = self.read();
@@ -286,6 +312,9 @@ impl View {
         let after = told.summary.as_ref().map(|now| (now.config.clone(), now.gateway.is_some()));
         match told.summary {
             Some(summary) => {
+                if summary.admission.as_ref().is_some_and(|it| it.is_new() || it.is_proof()) {
+                    self.came.notify_one();
+                }
                 let heard = held.map_or(Timestamp(0), |held| held.heard);
                 self.meet(&mut state, &summary, self.clock.now());
                 let entry = Entry { version: told.version, summary: Arc::new(summary), heard };

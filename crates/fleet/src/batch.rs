@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::engine::{Done, Engine, Job, What};
+use crate::engine::{Done, Engine};
+use crate::job::{Job, What};
 use crate::poison::contained;
 use crate::report::Understood;
 use crate::{presence, report};
@@ -280,7 +281,11 @@ async fn note(
 fn given_uid(result: &Result<Done, crate::Error>) -> Option<InstanceUid> {
     match &result.as_ref().ok()?.outcome {
         Outcome::Reply(Reply { new_instance_uid, .. }) => *new_instance_uid,
-        Outcome::Stale | Outcome::Contested { .. } | Outcome::Handed(_) | Outcome::Silence => None,
+        Outcome::Stale
+        | Outcome::Contested { .. }
+        | Outcome::Handed(_)
+        | Outcome::Refused(_)
+        | Outcome::Silence => None,
     }
 }
 

@@ -124,7 +124,7 @@ impl Engine {
     async fn settings(
         &self,
         part: &SettingsPart,
-        _: Option<&InstanceUid>,
+        uid: Option<&InstanceUid>,
     ) -> Result<Option<Bytes>, Error> {
         let mut offers =
             ConnectionSettingsOffers { hash: part.hash.0.to_vec(), ..Default::default() };
@@ -132,6 +132,12 @@ impl Engine {
         for settings in part.classes.iter().chain(opamp) {
             let Some(opened) = self.ledger.opened(settings).await? else { return Ok(None) };
             opened.offer(&settings.class, &mut offers);
+        }
+        let serial = part.opamp.as_ref().map_or(0, |opamp| opamp.credential);
+        if let Some(uid) = uid.filter(|_| serial != 0)
+            && !self.add_credential(&mut offers, uid, serial).await?
+        {
+            return Ok(None);
         }
         Ok(Some(reply::connection_settings(offers)))
     }

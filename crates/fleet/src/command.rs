@@ -10,7 +10,8 @@ use model::session::{Handed, Outcome};
 use opamp::InstanceUid;
 
 use crate::Error;
-use crate::engine::{Done, Engine, Job, What};
+use crate::engine::{Done, Engine};
+use crate::job::{Job, What};
 
 /// Control hands a command over, or takes it back.
 pub(crate) async fn hand_over(engine: Arc<Engine>, received: Received<Handover>) {

@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use bus::Client;
 use bytes::Bytes;
-use model::command::CommandId;
 use model::components::ListHash;
+use model::credential::Admission;
 use model::custom::Received;
-use model::record::Owner;
 use model::seams::new_uid;
-use model::session::{self, Context, Handover, Input, Outcome, Pushed, Rival, Withheld, step};
+use model::session::{self, Context, Outcome, Withheld, step};
 use model::{AgentRecord, AgentSummary, Clock, Event, GatewayId, Random, Timestamp};
 use opamp::InstanceUid;
-use opamp::v1::AgentToServer;
 use store::quarantine::Quarantine;
 use store::{Key, Outcome as Written, POLLS, Presence, Store, Stored, Version, Write, tables};
 use tokio::time::timeout;
@@ -21,81 +19,11 @@ use tokio::time::timeout;
 use crate::bodies::{Bodies, Fields};
 use crate::components::{Lists, Said};
 use crate::intent::{Known, Ledger};
+use crate::job::{Job, What};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
 use crate::poison::Poison;
 use crate::presence;
 use crate::{Error, Limits};
-
-/// What is to happen to one agent.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) uid: InstanceUid,
-    pub(crate) what: What,
-    /// When whoever asked gives up, and maybe asks again: from then on it must not happen.
-    pub(crate) deadline: Option<Timestamp>,
-}
-
-/// Where a session or poll comes from.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) remote_address: String,
-    /// Name of the token that was shown.
-    pub(crate) token_name: String,
-}
-
-/// A session input that owns what it needs.
-#[derive(Debug)]
-pub(crate) enum What {
-    Claim {
-        owner: Owner,
-        rival: Rival,
-        floor: u64,
-        from: Origin,
-        message: Box<AgentToServer>,
-    },
-    Report {
-        owner: Owner,
-        epoch: u64,
-        n: u64,
-        answered: Option<u64>,
-        message: Box<AgentToServer>,
-    },
-    Poll {
-        from: Origin,
-        message: Box<AgentToServer>,
-    },
-    Close {
-        owner: Owner,
-        epoch: u64,
-        answered: Option<u64>,
-    },
-    Resume {
-        owner: Owner,
-        epoch: u64,
-        answered: Option<u64>,
-    },
-    Reap {
-        gateway: GatewayId,
-        epoch: u64,
-    },
-    Command {
-        id: CommandId,
-        message: Vec<u8>,
-        not_after: Timestamp,
-        withdraw: bool,
-        since: Timestamp,
-    },
-    Assess,
-    Labelled {
-        labels: BTreeMap<String, String>,
-        version: u64,
-    },
-    Pushed {
-        epoch: u64,
-        what: Pushed,
-        decision: u64,
-    },
-}
 
 /// What became of a job.
 #[derive(Debug)]
@@ -128,14 +56,17 @@ pub(crate) struct Engine {
     pub(crate) quarantine: Quarantine,
     pub(crate) poison: Poison,
     pub(crate) lists: Lists,
+    /// Where agents reach us.
+    pub(crate) agent_url: Option<String>,
 }
 
 /// One agent's part of a round: its record, and its jobs by their place in the batch.
 struct Agent {
     loaded: Loaded,
     jobs: Vec<usize>,
-    /// Why it must not be written: its outbox is full, and the log does not take it.
-    full: Option<Error>,
+    /// Why it must not be worked on: its outbox is full and the log does not take it, or it is not
+    /// known whether it may come in like this.
+    barred: Option<Error>,
 }
 
 /// A record as it was read.
@@ -195,7 +126,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let (now, generations) = (self.clock.now(), self.records.generations());
         let mut agents = self.load(jobs, open, now).await?;
-        drop_full(&mut agents, results);
+        drop_barred(&mut agents, results);
         self.drop_late(jobs, &mut agents, results);
         let newest = agents.values().map(|agent| agent.loaded.record.offered.decision).max();
         // Somebody decided on a newer intent than is known here. If it cannot be read now, the
@@ -291,18 +222,19 @@ impl Engine {
                     }
                 },
             };
-            agents.insert(uid, Agent { loaded, jobs, full: None });
+            agents.insert(uid, Agent { loaded, jobs, barred: None });
         }
         // Usually the log has them and the store will hear of it; when it has been away for long,
         // it must take them before the outbox grows further.
         if let Err(error) = left_behind.publish(&self.bus).await {
             for uid in full {
-                agents.entry(uid).and_modify(|agent| agent.full = Some(error.clone()));
+                agents.entry(uid).and_modify(|agent| agent.barred = Some(error.clone()));
             }
         }
         self.tell_lost(&lost).await;
         self.load_presence(jobs, &mut agents).await?;
         self.load_labels(&mut agents).await;
+        self.load_standings(all, &mut agents).await;
         Ok(agents)
     }
 
@@ -323,6 +255,32 @@ impl Engine {
             }
             Ok(Err(error)) => tracing::debug!(%error, "labels of new agents not read"),
             Err(late) => tracing::debug!(%late, "labels of new agents not read"),
+        }
+    }
+
+    /// Who comes with a token or a credential, and was not known by one before, may have one all the
+    /// same: it is not heard before that is known.
+    async fn load_standings(&self, jobs: &[Job], agents: &mut BTreeMap<InstanceUid, Agent>) {
+        let is_new = |agent: &Agent| {
+            let came = agent.jobs.iter().any(|index| jobs[*index].what.shows_something());
+            came && agent.loaded.record.admission.is_none()
+        };
+        let new = agents.iter().filter(|(_, agent)| is_new(agent));
+        let new: Vec<InstanceUid> = new.map(|(uid, _)| *uid).collect();
+        let found = match timeout(self.limits.labels_timeout, self.ledger.standings(&new)).await {
+            Ok(found) => found,
+            Err(late) => Err(Error::Store(store::Error::Unavailable(late.to_string()))),
+        };
+        for uid in new {
+            let Some(agent) = agents.get_mut(&uid) else { continue };
+            match &found {
+                Ok(found) => {
+                    let standing = found.get(&uid).copied().unwrap_or_default();
+                    let admission = Admission { standing, ..Admission::default() };
+                    agent.loaded.record.admission = Some(Box::new(admission));
+                }
+                Err(error) => agent.barred = Some(error.clone()),
+            }
         }
     }
 
@@ -448,13 +406,13 @@ impl Engine {
     }
 }
 
-/// Gives up on agents whose outboxes are full: others of the batch go on.
-fn drop_full(
+/// Gives up on agents that must not be worked on: others of the batch go on.
+fn drop_barred(
     agents: &mut BTreeMap<InstanceUid, Agent>,
     results: &mut [Option<Result<Done, Error>>],
 ) {
     for agent in agents.values_mut() {
-        if let Some(error) = &agent.full {
+        if let Some(error) = &agent.barred {
             for index in agent.jobs.drain(..) {
                 results[index] = Some(Err(error.clone()));
             }
@@ -522,75 +480,5 @@ impl Loaded {
         let pending = Bytes::new();
         let (answered, uid_is_ours, broken) = (None, false, false);
         Self { record, unknown, version, pending, answered, uid_is_ours, broken }
-    }
-}
-
-impl What {
-    /// What the agent said.
-    pub(crate) fn message(&self) -> Option<&AgentToServer> {
-        match self {
-            Self::Claim { message, .. }
-            | Self::Report { message, .. }
-            | Self::Poll { message, .. } => Some(message),
-            _ => None,
-        }
-    }
-
-    /// Somebody looks at the agent, which has not spoken.
-    fn is_a_look(&self) -> bool {
-        matches!(self, Self::Assess | Self::Command { .. } | Self::Labelled { .. })
-    }
-
-    /// Whether a custom message came with it.
-    fn says_something(&self) -> bool {
-        self.message().is_some_and(|message| message.custom_message.is_some())
-    }
-
-    fn input(&self, answered_by_presence: Option<u64>) -> Input<'_> {
-        match self {
-            Self::Claim { owner, rival, floor, from, message } => Input::Claim {
-                owner: owner.clone(),
-                rival: *rival,
-                floor: *floor,
-                answered: answered_by_presence,
-                remote_address: &from.remote_address,
-                token_name: &from.token_name,
-                message,
-            },
-            Self::Report { owner, epoch, n, answered, message } => Input::Report {
-                owner: owner.clone(),
-                epoch: *epoch,
-                n: *n,
-                answered: *answered,
-                message,
-            },
-            Self::Poll { from, message } => Input::Poll {
-                answered: answered_by_presence,
-                remote_address: &from.remote_address,
-                token_name: &from.token_name,
-                message,
-            },
-            Self::Close { owner, epoch, answered } => {
-                Input::Close { owner: owner.clone(), epoch: *epoch, answered: *answered }
-            }
-            Self::Resume { owner, epoch, answered } => {
-                Input::Resume { owner: owner.clone(), epoch: *epoch, answered: *answered }
-            }
-            Self::Reap { gateway, epoch } => {
-                Input::Reap { gateway: gateway.clone(), epoch: *epoch }
-            }
-            Self::Command { id, message, not_after, withdraw, since } => Input::Command(Handover {
-                id: *id,
-                message,
-                not_after: *not_after,
-                withdraw: *withdraw,
-                since: *since,
-            }),
-            Self::Assess => Input::Assess,
-            Self::Labelled { labels, version } => Input::Labelled { labels, version: *version },
-            Self::Pushed { epoch, what, decision } => {
-                Input::Pushed { epoch: *epoch, what, decision: *decision }
-            }
-        }
     }
 }

@@ -23,13 +23,13 @@ use crate::{Error, Limits, reply};
 /// The operators' side of a worker.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     vault: Option<Arc<Vault>>,
     known: Mutex<Option<Arc<Known>>>,
     /// What is stored cannot be read: until it can, nobody is offered anything.
     unreadable: AtomicBool,
-    quarantine: Quarantine,
-    clock: Arc<dyn Clock>,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) clock: Arc<dyn Clock>,
     bodies: Cache<ConfigHash, Bytes, ByteWeight>,
 }
 

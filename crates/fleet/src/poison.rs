@@ -15,7 +15,8 @@ use prost::Message as _;
 use store::{Key, Stored, Version};
 
 use crate::Error;
-use crate::engine::{Done, Engine, Job, What};
+use crate::engine::{Done, Engine};
+use crate::job::{Job, What};
 use crate::outbox::Announcement;
 
 /// Agents remembered. Beyond it the one that is free soonest is forgotten.

@@ -13,8 +13,9 @@ use model::GatewayId;
 use model::session::{Pushed, to_push};
 use opamp::InstanceUid;
 
-use crate::engine::{Done, Engine, Job, What};
+use crate::engine::{Done, Engine};
 use crate::intent::{Known, Labels};
+use crate::job::{Job, What};
 use crate::outbox::Announcement;
 use crate::{Error, reply};
 
@@ -49,12 +50,15 @@ impl Engine {
         };
         let applied = self.apply(&jobs).await;
         let mut announcements = vec![applied.announcement];
+        // An agent's last job counts: it saw what those before it did.
+        let results: BTreeMap<InstanceUid, _> =
+            jobs.iter().map(|job| job.uid).zip(applied.results).collect();
         let mut deliveries = Deliveries::new();
-        for (job, result) in jobs.iter().zip(applied.results) {
+        for (uid, result) in results {
             match result {
                 Ok(done) => {
                     answer.changed += 1;
-                    plan(&mut deliveries, job.uid, &done, &known);
+                    plan(&mut deliveries, uid, &done, &known);
                 }
                 Err(_) => answer.failed += 1,
             }
@@ -82,12 +86,20 @@ impl Engine {
     ) -> Result<(Vec<Job>, Arc<Known>), Error> {
         let known = self.ledger.catch_up(ask.decision).await?;
         let mut labels = if ask.labels { self.ledger.labels(uids).await? } else { Labels::new() };
-        let what = |uid| match labels.remove(uid) {
-            Some((labels, version)) => What::Labelled { labels, version },
-            None => What::Assess,
+        let standings = match ask.credentials {
+            true => self.ledger.standings(uids).await?,
+            false => BTreeMap::new(),
         };
-        let jobs = uids.iter().map(what).zip(uids);
-        Ok((jobs.map(|(what, uid)| Job { uid: *uid, what, deadline: None }).collect(), known))
+        let questions = uids.iter().flat_map(|uid| {
+            let labelled = labels.remove(uid);
+            let labelled = labelled.map(|(labels, version)| What::Labelled { labels, version });
+            let admitted = standings.get(uid).map(|standing| What::Admitted(*standing));
+            let any = labelled.is_some() || admitted.is_some();
+            let assess = (!any).then_some(What::Assess);
+            let what = [labelled, admitted, assess].into_iter().flatten();
+            what.map(|what| Job { uid: *uid, what, deadline: None })
+        });
+        Ok((questions.collect(), known))
     }
 
     /// Asks one gateway to tell its agents; returns what is to be noted of those it told.

@@ -95,6 +95,20 @@ pub(crate) fn put_off(instance_uid: &[u8], pause: Duration) -> Bytes {
     message.encode_to_vec().into()
 }
 
+/// The agent is not heard, and why.
+pub(crate) fn refused(instance_uid: &[u8], reason: &str) -> Bytes {
+    let message = ServerToAgent {
+        instance_uid: instance_uid.to_vec(),
+        error_response: Some(ServerErrorResponse {
+            r#type: ServerErrorResponseType::BadRequest.into(),
+            error_message: reason.to_owned(),
+            details: None,
+        }),
+        ..Default::default()
+    };
+    message.encode_to_vec().into()
+}
+
 /// Offers to push, for any agent: the gateway adds each one's uid.
 pub(crate) fn push(offers: &Bytes) -> Bytes {
     message(&[], &Reply::default(), offers)

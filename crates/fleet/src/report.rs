@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bus::v1::{Report, ReportReply, Transport, report_reply};
 use bytes::Bytes;
+use model::credential::Refusal;
 use model::record::Owner;
 use model::session::{self, Outcome, Reply, Rival};
 use model::{AgentRecord, GatewayId, SessionId, Timestamp};
@@ -12,7 +13,8 @@ use opamp::v1::AgentToServer;
 use prost::Message as _;
 use store::Presence;
 
-use crate::engine::{Done, Engine, Job, Origin, What};
+use crate::engine::{Done, Engine};
+use crate::job::{Job, Origin, What};
 use crate::{Error, presence, reply};
 
 /// A report that was understood.
@@ -47,8 +49,13 @@ impl Engine {
             sequence_num,
             seen: self.clock.now(),
         });
-        let (remote_address, token_name) = (report.remote_address, report.token_name);
-        let from = Origin { remote_address, token_name };
+        let from = Origin {
+            remote_address: report.remote_address,
+            token_name: report.token_name,
+            enrollment_token: report.enrollment_token,
+            credential_serial: report.credential_serial,
+            credential_uid: InstanceUid::try_from(&report.credential_uid[..]).ok(),
+        };
         let what = if polls {
             What::Poll { from, message }
         } else {
@@ -124,6 +131,7 @@ pub(crate) fn answer(uid: &InstanceUid, result: &Result<Done, Error>) -> Option<
         }
         // The agent changed hands while its holder was being asked: ask again from the start.
         Ok(Done { outcome: Outcome::Contested { .. }, .. }) => Some(unavailable("contested")),
+        Ok(Done { outcome: Outcome::Refused(refusal), .. }) => Some(refused(uid, *refusal)),
         Ok(Done { outcome: Outcome::Silence | Outcome::Handed(_), .. }) => None,
         Err(error) => Some(unavailable(&error.to_string())),
     }
@@ -142,6 +150,14 @@ fn accepted(record: &AgentRecord, reply: &Reply, message: Bytes, sealed: Bytes) 
         packages_decision: decision(offers.packages.is_some(), record.packages.decision),
         sealed_offers: sealed,
     };
+    ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
+}
+
+/// The agent is not heard.
+fn refused(uid: &InstanceUid, refusal: Refusal) -> ReportReply {
+    metrics::counter!("muster_fleet_refused_total").increment(1);
+    let message = reply::refused(uid.as_bytes(), &refusal.to_string());
+    let accepted = report_reply::Accepted { message, refused: true, ..Default::default() };
     ReportReply { outcome: Some(report_reply::Outcome::Accepted(accepted)) }
 }
 

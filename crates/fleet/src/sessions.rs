@@ -14,7 +14,8 @@ use model::session::Outcome;
 use opamp::InstanceUid;
 
 use crate::Error;
-use crate::engine::{Done, Engine, Job, What};
+use crate::engine::{Done, Engine};
+use crate::job::{Job, What};
 use crate::report;
 
 /// A gateway says which sessions it holds.
@@ -50,9 +51,10 @@ fn held(result: &Result<Done, Error>) -> Held {
         Ok(Outcome::Reply(reply)) if reply.flags == 0 => Held::Held,
         Ok(Outcome::Reply(_)) => Held::FullStateWanted,
         Ok(Outcome::Stale) => Held::Stale,
-        Ok(Outcome::Contested { .. } | Outcome::Handed(_) | Outcome::Silence) | Err(_) => {
-            Held::Unspecified
-        }
+        Ok(
+            Outcome::Contested { .. } | Outcome::Handed(_) | Outcome::Refused(_) | Outcome::Silence,
+        )
+        | Err(_) => Held::Unspecified,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Config {
     pub limits: Limits,
     /// Opens what offers hold that is secret; without it they are not made.
     pub vault: Option<Arc<Vault>>,
+    /// Where agents reach us: told with a credential where no settings say it.
+    pub agent_url: Option<String>,
 }
 
 /// One worker of the fleet-state pool.
@@ -47,15 +49,25 @@ impl Worker {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        let Config { limits, vault } = config;
+        let Config { limits, vault, agent_url } = config;
         if let Some(vault) = &vault {
             tracing::info!(keys = vault.ids().join(","), "opens what is sealed");
         }
         let ledger = Ledger::new(ledger, vault, &limits, clock.clone());
         let (quarantine, poison) = (Quarantine::default(), Poison::default());
         let lists = Lists::new(records.clone(), clock.clone());
-        let engine =
-            Engine { limits, bus, records, ledger, clock, random, quarantine, poison, lists };
+        let engine = Engine {
+            limits,
+            bus,
+            records,
+            ledger,
+            clock,
+            random,
+            quarantine,
+            poison,
+            lists,
+            agent_url,
+        };
         Self { engine: Arc::new(engine), ready: Arc::default() }
     }
 

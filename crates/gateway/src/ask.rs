@@ -21,7 +21,7 @@ use crate::admission::{Place, Reason};
 use crate::connection::Connection;
 use crate::inbox;
 use crate::incoming::Incoming;
-use crate::pass::Pass;
+use crate::pass::{Pass, Told};
 use crate::reply;
 use crate::session::Name;
 use crate::shared::{Shared, panicked};
@@ -264,7 +264,7 @@ fn floor(shared: &Shared, name: &Name, uid: &InstanceUid) -> u64 {
 }
 
 fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incoming) -> Report {
-    let (enrollment_token, credential_serial) = passed(connection.pass.as_deref());
+    let passed = passed(connection.pass.as_deref(), &message.uid);
     Report {
         gateway_id: shared.id.to_string(),
         session_id: name.session.0.to_vec().into(),
@@ -276,8 +276,9 @@ fn named(shared: &Shared, connection: &Connection, name: &Name, message: &Incomi
         transport: Transport::WebSocket.into(),
         remote_address: connection.peer.to_string(),
         token_name: token_name(connection.holder.as_deref()),
-        enrollment_token,
-        credential_serial,
+        enrollment_token: passed.enrollment_token,
+        credential_serial: passed.credential_serial,
+        credential_uid: passed.credential_uid.into(),
     }
 }
 
@@ -287,8 +288,8 @@ pub(crate) fn token_name(holder: Option<&trust::Holder>) -> String {
 }
 
 /// See [`Pass::told`].
-pub(crate) fn passed(pass: Option<&Pass>) -> (String, u64) {
-    pass.map(Pass::told).unwrap_or_default()
+pub(crate) fn passed(pass: Option<&Pass>, uid: &InstanceUid) -> Told {
+    pass.map(|pass| pass.told(uid)).unwrap_or_default()
 }
 
 impl Shared {

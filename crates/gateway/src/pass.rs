@@ -18,6 +18,15 @@ pub(crate) struct Pass {
     uids: Mutex<Uids>,
 }
 
+/// How an agent came in, as reports say it: by one of these, or by nothing of its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) enrollment_token: String,
+    pub(crate) credential_serial: u64,
+    /// Another uid, whose credential it came with.
+    pub(crate) credential_uid: Vec<u8>,
+}
+
 /// Who may speak.
 #[derive(Debug, Default)]
 struct Uids {
@@ -68,11 +77,18 @@ impl Pass {
         }
     }
 
-    /// Name of the enrollment token, empty with a credential; and its serial, 0 with a token.
-    pub(crate) fn told(&self) -> (String, u64) {
+    /// What workers are told of how an agent came in.
+    pub(crate) fn told(&self, uid: &InstanceUid) -> Told {
         match &self.by {
-            trust::Pass::Enrollment { name, .. } => (name.to_string(), 0),
-            trust::Pass::Own(credential) => (String::new(), credential.serial),
+            trust::Pass::Enrollment { name, .. } => {
+                Told { enrollment_token: name.to_string(), ..Told::default() }
+            }
+            trust::Pass::Own(Credential { uid: own, serial, .. }) if own == uid.as_bytes() => {
+                Told { credential_serial: *serial, ..Told::default() }
+            }
+            trust::Pass::Own(Credential { uid: own, .. }) => {
+                Told { credential_uid: own.to_vec(), ..Told::default() }
+            }
         }
     }
 
@@ -113,7 +129,11 @@ mod tests {
         pass.give(InstanceUid::from_bytes([2; 16]));
         assert!(pass.check(&message(2)).is_ok() && pass.check(&message(1)).is_ok());
         assert!(pass.check(&message(3)).is_err());
-        assert_eq!(pass.told(), (String::new(), 2));
+        let uid = |uid| InstanceUid::from_bytes([uid; 16]);
+        let own = Told { credential_serial: 2, ..Told::default() };
+        assert_eq!(pass.told(&uid(1)), own);
+        let credential_uid = vec![1; 16];
+        assert_eq!(pass.told(&uid(2)), Told { credential_uid, ..Told::default() });
     }
 
     #[test]
@@ -122,7 +142,8 @@ mod tests {
         assert!(pass.check(&message(1)).is_ok());
         assert!(pass.check(&message(2)).is_err() && pass.check(&message(0)).is_err());
         assert!(pass.check(&message(1)).is_ok());
-        assert_eq!(pass.told(), ("ci".to_owned(), 0));
+        let told = pass.told(&InstanceUid::from_bytes([1; 16]));
+        assert_eq!(told, Told { enrollment_token: "ci".to_owned(), ..Told::default() });
     }
 
     #[test]

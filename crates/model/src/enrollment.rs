@@ -59,6 +59,17 @@ pub enum TokenState {
 }
 
 impl EnrollmentToken {
+    /// How many of so many agents it enrolls now without anybody being asked.
+    pub fn enrolls(&self, agents: u64, now: Timestamp) -> u64 {
+        match (self.state(now), self.approval) {
+            (TokenState::Live, Approval::Automatic) => {
+                let left = self.uses_max.map_or(u64::MAX, |most| most.saturating_sub(self.uses));
+                agents.min(left)
+            }
+            _ => 0,
+        }
+    }
+
     /// What it is good for at this time. What an operator did is said first.
     pub fn state(&self, now: Timestamp) -> TokenState {
         match self {
@@ -109,6 +120,11 @@ mod tests {
         assert_eq!(token.state(Timestamp(99)), TokenState::UsedUp);
         token.revoked = Some((Timestamp(50), "alice".to_owned()));
         assert_eq!(token.state(Timestamp(99)), TokenState::Revoked);
+        assert_eq!(token.enrolls(9, Timestamp(99)), 0, "revoked");
+        let fresh = self::token();
+        assert_eq!((fresh.enrolls(9, Timestamp(99)), fresh.enrolls(1, Timestamp(99))), (2, 1));
+        let manual = EnrollmentToken { approval: Approval::Manual, ..self::token() };
+        assert_eq!(manual.enrolls(1, Timestamp(99)), 0);
         let mut endless = EnrollmentToken { expires: None, uses_max: None, ..self::token() };
         endless.uses = u64::MAX;
         assert_eq!(endless.state(Timestamp(u64::MAX)), TokenState::Live);

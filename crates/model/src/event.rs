@@ -41,6 +41,8 @@ pub enum Event {
     DuplicateDetected,
     /// Operators labelled it otherwise.
     LabelsChanged,
+    /// It comes in otherwise, or its credentials are others.
+    CredentialChanged,
     /// It sent a custom message.
     CustomMessageReceived,
     /// It shows signs of a restart.

@@ -16,6 +16,7 @@ pub mod command;
 pub mod components;
 pub mod config;
 pub mod connection;
+pub mod credential;
 pub mod custom;
 pub mod enrollment;
 pub mod event;

@@ -9,6 +9,7 @@ use crate::assign::Content;
 use crate::command::{CommandId, Progress};
 use crate::components::ListHash;
 use crate::config::{ConfigHash, RevisionRef};
+use crate::credential::Admission;
 use crate::packages::PackagesOffer;
 use crate::settings::{SettingsHash, SettingsOffer};
 use crate::{GatewayId, SessionId, Timestamp};
@@ -59,6 +60,8 @@ pub struct AgentRecord {
     pub token_name: String,
     /// Other live agents that used its uid.
     pub duplicate: Duplicate,
+    /// How it comes in; `None` where agents have no credentials.
+    pub admission: Option<Box<Admission>>,
     /// The operator's own labels: a copy of the ledger's.
     pub labels: BTreeMap<String, String>,
     /// Version of them in the ledger; 0 if there are none.
@@ -282,6 +285,7 @@ impl AgentRecord {
             polls: false,
             remote_address: String::new(),
             token_name: String::new(),
+            admission: None,
             duplicate: Duplicate::default(),
             labels: BTreeMap::new(),
             labels_version: 0,
@@ -308,6 +312,11 @@ impl AgentRecord {
                 offered.and_then(|it| it.classes.get(&settings.class)) == Some(settings)
             }
         }
+    }
+
+    /// Whether it waits to be let in: until then it is told nothing.
+    pub fn is_pending(&self) -> bool {
+        self.admission.as_ref().is_some_and(|admission| admission.is_pending())
     }
 
     /// Whether the agent's mask has a capability.

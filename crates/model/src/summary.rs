@@ -14,6 +14,7 @@ pub use settings::{SettingsState, SettingsSummary};
 use crate::command::{CommandId, Progress};
 use crate::components::ListHash;
 use crate::config::{ConfigHash, RevisionRef};
+use crate::credential::Admission;
 use crate::custom::summarized;
 use crate::record::{AgentRecord, Signs};
 use crate::{GatewayId, Timestamp};
@@ -45,6 +46,8 @@ pub struct AgentSummary {
     pub packages: Option<Box<PackagesSummary>>,
     /// Its standing with connection settings; `None` if it is to have none.
     pub settings: Option<Box<SettingsSummary>>,
+    /// How it comes in; `None` where agents have no credentials.
+    pub admission: Option<Box<Admission>>,
     /// Its custom capabilities, as many as fit.
     pub custom_capabilities: Vec<String>,
     /// Its list of components, where that is known.
@@ -152,6 +155,7 @@ impl From<&AgentRecord> for AgentSummary {
             },
             packages: PackagesSummary::of(record),
             settings: SettingsSummary::of(record),
+            admission: record.admission.clone(),
             custom_capabilities: reported
                 .custom_capabilities
                 .as_ref()

@@ -193,6 +193,14 @@ pub(crate) struct Layer {
     /// How long settled commands are kept, as 30d, an hour at least [default: 7d]
     #[arg(long, value_name = "TIME", env = "MUSTER_KEEP_COMMANDS")]
     pub(crate) keep_commands: Option<String>,
+    /// Where agents reach this fleet, as wss://muster.example.org/v1/opamp: told with a credential
+    /// [default: the address that is listened on, where that is one and has no TLS]
+    #[arg(long, value_name = "URL", env = "MUSTER_AGENT_URL")]
+    pub(crate) agent_url: Option<String>,
+    /// How long credentials of agents are good, as 30d, an hour at least; they are renewed when a
+    /// third is left [default: 90d]
+    #[arg(long, value_name = "TIME", env = "MUSTER_CREDENTIAL_LIFETIME")]
+    pub(crate) credential_lifetime: Option<String>,
     /// Connections a second that a gateway with more than its share gives away, so that new ones
     /// fill; 0 for none [default: 25]
     #[arg(long, value_name = "NUMBER", env = "MUSTER_SHED_PER_SECOND")]
@@ -338,6 +346,8 @@ impl Layer {
             gateway_id: self.gateway_id.or(below.gateway_id),
             forget_after: self.forget_after.or(below.forget_after),
             keep_commands: self.keep_commands.or(below.keep_commands),
+            agent_url: self.agent_url.or(below.agent_url),
+            credential_lifetime: self.credential_lifetime.or(below.credential_lifetime),
             shed_per_second: self.shed_per_second.or(below.shed_per_second),
             custom_capability: match self.custom_capability.is_empty() {
                 true => below.custom_capability,

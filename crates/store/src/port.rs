@@ -104,11 +104,17 @@ pub enum Table {
     Settings,
     /// Tokens that enroll agents, by name.
     EnrollmentTokens,
+    /// What was issued to agents, by instance uid.
+    Credentials,
+    /// What of that is good no more, by instance uid.
+    Revocations,
+    /// What the fleet signs with.
+    Authority,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 13] = [
         Table::Agents,
         Table::Configs,
         Table::Intent,
@@ -119,6 +125,9 @@ impl Table {
         Table::Components,
         Table::Settings,
         Table::EnrollmentTokens,
+        Table::Credentials,
+        Table::Revocations,
+        Table::Authority,
     ];
 
     /// Its name in keys. Stored: never changed.
@@ -134,6 +143,9 @@ impl Table {
             Self::Components => "components",
             Self::Settings => "settings",
             Self::EnrollmentTokens => "enrollment_tokens",
+            Self::Credentials => "credentials",
+            Self::Revocations => "revocations",
+            Self::Authority => "authority",
         }
     }
 }
@@ -181,6 +193,21 @@ impl Key {
     /// The key of the assignments.
     pub fn intent() -> Self {
         Self { table: Table::Intent, id: Bytes::from_static(b"assignments") }
+    }
+
+    /// The key of what was issued to an agent.
+    pub fn credential(uid: &InstanceUid) -> Self {
+        Self { table: Table::Credentials, ..Self::agent(uid) }
+    }
+
+    /// The key of what of it is good no more.
+    pub fn revocation(uid: &InstanceUid) -> Self {
+        Self { table: Table::Revocations, ..Self::agent(uid) }
+    }
+
+    /// The key of what the fleet signs credentials with.
+    pub fn fleet_key() -> Self {
+        Self { table: Table::Authority, id: Bytes::from_static(b"credentials") }
     }
 
     /// The key of a token that enrolls agents.

@@ -11,7 +11,9 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::Secret;
+use zeroize::Zeroizing;
+
+use crate::{Secret, Vault, VaultError};
 
 /// What a credential begins with, so that people and scanners know one.
 const PREFIX: &[u8] = b"msa_";
@@ -21,6 +23,9 @@ const SIGNED_BYTES: usize = 1 + UID_BYTES + 8 + 8;
 const SIGNATURE_BYTES: usize = 64;
 /// Said before what is signed, so that no signature is good for anything else.
 const CONTEXT: &[u8] = b"muster agent credential\0";
+
+/// What a fleet's key is sealed for.
+const SEED_PURPOSE: &str = "fleet key of credentials";
 
 /// Bytes of a public key.
 pub const PUBLIC_KEY_BYTES: usize = 32;
@@ -47,6 +52,21 @@ impl Signer {
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed);
         Self(pair.expect("32 bytes are a seed"))
+    }
+
+    /// The one whose seed lies sealed in the ledger.
+    pub fn unseal(vault: &Vault, sealed: &[u8]) -> Result<Self, VaultError> {
+        let seed = vault.open(SEED_PURPOSE, sealed)?;
+        let seed = seed.reveal().try_into().map_err(|_| VaultError::Unreadable)?;
+        Ok(Self::from_seed(seed))
+    }
+
+    /// Makes a seed and seals it; the key is the one that it makes.
+    pub fn seal(vault: &Vault, mut fill: impl FnMut(&mut [u8])) -> (Self, Vec<u8>) {
+        let mut seed = Zeroizing::new([0; 32]);
+        fill(&mut *seed);
+        let sealed = vault.seal(SEED_PURPOSE, &*seed, |nonce| fill(nonce));
+        (Self::from_seed(&seed), sealed)
     }
 
     /// What its credentials are looked at with.

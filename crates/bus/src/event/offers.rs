@@ -1,6 +1,7 @@
-//! The parts of a summary about packages and connection settings.
+//! The parts of a summary about packages, connection settings and credentials.
 
 use bytes::Bytes;
+use model::credential::{Admission, Standing};
 use model::packages::PackagesHash;
 use model::settings::{Class, SettingsHash, SettingsRef};
 use model::summary::{
@@ -98,4 +99,23 @@ fn class(message: wire::connection_settings::Class) -> Option<(Class, SettingsRe
     let hash = SettingsHash::from_slice(&message.hash)?;
     let (settings, revision) = (message.settings, message.revision);
     Some((class.clone(), SettingsRef { settings, revision, class, hash }))
+}
+
+pub(super) fn admission_to_wire(admission: &Admission) -> wire::Admission {
+    let standing = admission.standing;
+    wire::Admission {
+        by: admission.by.clone(),
+        shown: admission.shown,
+        serial: standing.serial,
+        below: standing.below,
+        proven: standing.proven,
+        refused: standing.refused,
+        version: standing.version,
+        waits: standing.waits,
+    }
+}
+
+pub(super) fn admission(message: wire::Admission) -> Admission {
+    let wire::Admission { by, shown, serial, below, proven, refused, version, waits } = message;
+    Admission { by, shown, standing: Standing { serial, below, proven, refused, waits, version } }
 }

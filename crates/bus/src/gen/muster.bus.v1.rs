@@ -97,6 +97,10 @@ pub struct Report {
     /// Serial of the agent's own credential that the peer came in with; 0 if it did not.
     #[prost(uint64, tag = "12")]
     pub credential_serial: u64,
+    /// Uid of the credential that the peer came in with, if that is another than the message's: the
+    /// agent was given a new one on this connection. Its serial is not told then.
+    #[prost(bytes = "bytes", tag = "13")]
+    pub credential_uid: ::prost::bytes::Bytes,
     /// On a claim: the epoch that this gateway's last session with the agent held, 0 if none. The new
     /// epoch is above it, whatever the store remembers.
     #[prost(uint64, tag = "10")]
@@ -293,6 +297,9 @@ pub struct Reassess {
     /// Their labels may have changed too: the worker reads them from the ledger.
     #[prost(bool, tag = "3")]
     pub labels: bool,
+    /// So may their credentials.
+    #[prost(bool, tag = "4")]
+    pub credentials: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReassessReply {
@@ -1175,6 +1182,7 @@ pub mod agent_event {
         Restarted = 19,
         CommandChanged = 20,
         CustomMessageReceived = 21,
+        CredentialChanged = 22,
         PackagesDelivered = 23,
         ConnectionSettingsDelivered = 24,
     }
@@ -1207,6 +1215,7 @@ pub mod agent_event {
                 Self::Restarted => "RESTARTED",
                 Self::CommandChanged => "COMMAND_CHANGED",
                 Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
+                Self::CredentialChanged => "CREDENTIAL_CHANGED",
                 Self::PackagesDelivered => "PACKAGES_DELIVERED",
                 Self::ConnectionSettingsDelivered => "CONNECTION_SETTINGS_DELIVERED",
             }
@@ -1236,6 +1245,7 @@ pub mod agent_event {
                 "RESTARTED" => Some(Self::Restarted),
                 "COMMAND_CHANGED" => Some(Self::CommandChanged),
                 "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
+                "CREDENTIAL_CHANGED" => Some(Self::CredentialChanged),
                 "PACKAGES_DELIVERED" => Some(Self::PackagesDelivered),
                 "CONNECTION_SETTINGS_DELIVERED" => Some(Self::ConnectionSettingsDelivered),
                 _ => None,
@@ -1296,12 +1306,35 @@ pub struct AgentSummary {
     /// Unset if it is to have none.
     #[prost(message, optional, tag = "20")]
     pub connection_settings: ::core::option::Option<agent_summary::ConnectionSettings>,
+    /// Unset where agents have no credentials.
+    #[prost(message, optional, tag = "21")]
+    pub admission: ::core::option::Option<agent_summary::Admission>,
     /// When the last sign of a restart was seen.
     #[prost(uint64, tag = "22")]
     pub restarted_unix_ms: u64,
 }
 /// Nested message and enum types in `AgentSummary`.
 pub mod agent_summary {
+    /// As in muster.state.v1.AgentRecord.Admission.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Admission {
+        #[prost(string, tag = "1")]
+        pub by: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub shown: u64,
+        #[prost(uint64, tag = "3")]
+        pub serial: u64,
+        #[prost(uint64, tag = "4")]
+        pub below: u64,
+        #[prost(uint64, tag = "5")]
+        pub proven: u64,
+        #[prost(bool, tag = "6")]
+        pub refused: bool,
+        #[prost(uint64, tag = "7")]
+        pub version: u64,
+        #[prost(bool, tag = "8")]
+        pub waits: bool,
+    }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Packages {
         /// Set and revision on offer, and the hash of what this agent is to have of it; empty and 0 when

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::assign::{Assignment, Content, Hold};
 use model::brake::{Stage, Tally};
+use model::credential::Admission;
 use model::settings::SettingsRef;
 use model::summary::{PackagesState, PackagesSummary, SettingsState, SettingsSummary};
 use model::{AgentRecord, AgentSummary, Config, Revision, Timestamp};
@@ -48,6 +49,16 @@ pub(crate) fn agent(shown: &Shown) -> v1::Agent {
         custom_capabilities: summary.custom_capabilities.clone(),
         packages: summary.packages.as_deref().map(|it| packages(it, summary.capabilities)),
         connection_settings: summary.settings.as_deref().map(connection_settings),
+        admission: summary.admission.as_deref().map_or(0, |it| admission(it).into()),
+    }
+}
+
+fn admission(admission: &Admission) -> v1::AgentAdmission {
+    match admission {
+        it if it.standing.refused => v1::AgentAdmission::Revoked,
+        it if it.is_pending() => v1::AgentAdmission::Pending,
+        it if it.by.is_empty() => v1::AgentAdmission::Credential,
+        _ => v1::AgentAdmission::Enrolled,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Service Credentials. A token is in the answer that makes it and nowhere else.
+//! Service Credentials. What lets somebody in is in the answer that makes it and nowhere else.
 
 use model::enrollment::{Approval, EnrollmentToken, TokenDigest, TokenState};
 use model::{Random, Timestamp};
@@ -73,6 +73,60 @@ impl credentials_server::Credentials for Api {
             tracing::info!(actor = actor.name(), name, "enrollment token revoked");
         }
         Ok(Response::new(told(&token, self.ledger.clock.now())))
+    }
+
+    async fn issue_credential(
+        &self,
+        request: Request<v1::IssueCredentialRequest>,
+    ) -> Result<Response<v1::IssueCredentialResponse>, Status> {
+        let actor = Actor::of(&request);
+        Ok(Response::new(self.issue(request.into_inner(), &actor).await?))
+    }
+
+    async fn get_credential(
+        &self,
+        request: Request<v1::GetCredentialRequest>,
+    ) -> Result<Response<v1::Credential>, Status> {
+        Ok(Response::new(self.issued(&request.get_ref().name).await?))
+    }
+
+    async fn list_credentials(
+        &self,
+        request: Request<v1::ListCredentialsRequest>,
+    ) -> Result<Response<v1::ListCredentialsResponse>, Status> {
+        Ok(Response::new(self.all_issued(request.get_ref()).await?))
+    }
+
+    async fn approve_credential(
+        &self,
+        request: Request<v1::ApproveCredentialRequest>,
+    ) -> Result<Response<v1::Credential>, Status> {
+        let actor = Actor::of(&request);
+        Ok(Response::new(self.approve(&request.get_ref().name, &actor).await?))
+    }
+
+    async fn rotate_credential(
+        &self,
+        request: Request<v1::RotateCredentialRequest>,
+    ) -> Result<Response<v1::Credential>, Status> {
+        let actor = Actor::of(&request);
+        Ok(Response::new(self.rotate(&request.get_ref().name, &actor).await?))
+    }
+
+    async fn reset_credential(
+        &self,
+        request: Request<v1::ResetCredentialRequest>,
+    ) -> Result<Response<v1::Credential>, Status> {
+        let actor = Actor::of(&request);
+        Ok(Response::new(self.reset(&request.get_ref().name, &actor).await?))
+    }
+
+    async fn revoke_credential(
+        &self,
+        request: Request<v1::RevokeCredentialRequest>,
+    ) -> Result<Response<v1::Credential>, Status> {
+        let actor = Actor::of(&request);
+        Ok(Response::new(self.revoke_issued(&request.get_ref().name, &actor).await?))
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod convert;
 mod credentials;
 mod custom;
 mod fleet;
+mod issued;
 mod labels;
 mod list;
 pub(crate) mod names;
@@ -17,6 +18,7 @@ pub(crate) mod page;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::Client;
 use model::Random;
@@ -52,4 +54,6 @@ pub(crate) struct Api {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) commands: Commands,
     pub(crate) command_watches: CommandWatches,
+    /// How long credentials of agents are good.
+    pub(crate) credential_lifetime: Duration,
 }

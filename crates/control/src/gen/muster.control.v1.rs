@@ -56,6 +56,9 @@ pub struct Agent {
     /// Unset if it is to have none.
     #[prost(message, optional, tag = "21")]
     pub connection_settings: ::core::option::Option<AgentConnectionSettings>,
+    /// How it comes in; unspecified where agents have no credentials. See service Credentials.
+    #[prost(enumeration = "AgentAdmission", tag = "22")]
+    pub admission: i32,
 }
 /// An agent's standing with its remote config.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -384,6 +387,8 @@ pub mod watch_agents_response {
         CommandChanged = 20,
         /// It sent a custom message: see CustomMessages.
         CustomMessageReceived = 21,
+        /// It comes in otherwise, or its credentials are others.
+        CredentialChanged = 22,
         /// An offer of packages went out to it.
         PackagesDelivered = 23,
         /// An offer of connection settings went out to it.
@@ -418,6 +423,7 @@ pub mod watch_agents_response {
                 Self::Restarted => "RESTARTED",
                 Self::CommandChanged => "COMMAND_CHANGED",
                 Self::CustomMessageReceived => "CUSTOM_MESSAGE_RECEIVED",
+                Self::CredentialChanged => "CREDENTIAL_CHANGED",
                 Self::PackagesDelivered => "PACKAGES_DELIVERED",
                 Self::ConnectionSettingsDelivered => "CONNECTION_SETTINGS_DELIVERED",
             }
@@ -447,6 +453,7 @@ pub mod watch_agents_response {
                 "RESTARTED" => Some(Self::Restarted),
                 "COMMAND_CHANGED" => Some(Self::CommandChanged),
                 "CUSTOM_MESSAGE_RECEIVED" => Some(Self::CustomMessageReceived),
+                "CREDENTIAL_CHANGED" => Some(Self::CredentialChanged),
                 "PACKAGES_DELIVERED" => Some(Self::PackagesDelivered),
                 "CONNECTION_SETTINGS_DELIVERED" => Some(Self::ConnectionSettingsDelivered),
                 _ => None,
@@ -1571,6 +1578,46 @@ impl ConfigStatus {
             "APPLYING" => Some(Self::Applying),
             "APPLIED" => Some(Self::Applied),
             "FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// How an agent comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AgentAdmission {
+    Unspecified = 0,
+    /// With a credential of its own.
+    Credential = 1,
+    /// It was given a credential, and has not come with it yet.
+    Enrolled = 2,
+    /// It waits for an operator, and is told nothing.
+    Pending = 3,
+    /// An operator turned it away.
+    Revoked = 4,
+}
+impl AgentAdmission {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AGENT_ADMISSION_UNSPECIFIED",
+            Self::Credential => "AGENT_ADMISSION_CREDENTIAL",
+            Self::Enrolled => "AGENT_ADMISSION_ENROLLED",
+            Self::Pending => "AGENT_ADMISSION_PENDING",
+            Self::Revoked => "AGENT_ADMISSION_REVOKED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AGENT_ADMISSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "AGENT_ADMISSION_CREDENTIAL" => Some(Self::Credential),
+            "AGENT_ADMISSION_ENROLLED" => Some(Self::Enrolled),
+            "AGENT_ADMISSION_PENDING" => Some(Self::Pending),
+            "AGENT_ADMISSION_REVOKED" => Some(Self::Revoked),
             _ => None,
         }
     }
@@ -5565,6 +5612,147 @@ pub struct RevokeEnrollmentTokenRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+/// What was issued to an agent, without the credential itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Credential {
+    /// `credentials/{instance_uid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Of the newest one; each has a higher serial than those before it.
+    #[prost(uint64, tag = "2")]
+    pub serial: u64,
+    /// The oldest that is good.
+    #[prost(uint64, tag = "3")]
+    pub oldest_good_serial: u64,
+    #[prost(enumeration = "credential::State", tag = "4")]
+    pub state: i32,
+    /// When the newest expires; unset if there is none.
+    #[prost(message, optional, tag = "5")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "6")]
+    pub issue_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Name of the token it was issued with; empty where none was asked for.
+    #[prost(string, tag = "7")]
+    pub issue_actor: ::prost::alloc::string::String,
+    /// Unset unless the agent was turned away.
+    #[prost(message, optional, tag = "8")]
+    pub revoke_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "9")]
+    pub revoke_actor: ::prost::alloc::string::String,
+    /// Resource name of what the agent came with when it asked to be enrolled: an enrollment token, or
+    /// the credential of the agent that it was called before.
+    #[prost(string, tag = "10")]
+    pub enrollment: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "11")]
+    pub ask_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The newest one that the agent came in with; 0 if it did with none.
+    #[prost(uint64, tag = "12")]
+    pub proven_serial: u64,
+}
+/// Nested message and enum types in `Credential`.
+pub mod credential {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        Active = 1,
+        Expired = 2,
+        Revoked = 3,
+        /// It has none, and waits for an operator.
+        Pending = 4,
+        /// It has none that is good, and is enrolled anew when it comes with a token.
+        Reset = 5,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Active => "STATE_ACTIVE",
+                Self::Expired => "STATE_EXPIRED",
+                Self::Revoked => "STATE_REVOKED",
+                Self::Pending => "STATE_PENDING",
+                Self::Reset => "STATE_RESET",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_ACTIVE" => Some(Self::Active),
+                "STATE_EXPIRED" => Some(Self::Expired),
+                "STATE_REVOKED" => Some(Self::Revoked),
+                "STATE_PENDING" => Some(Self::Pending),
+                "STATE_RESET" => Some(Self::Reset),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssueCredentialRequest {
+    /// `credentials/{instance_uid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Make those worthless that were issued before.
+    #[prost(bool, tag = "3")]
+    pub revoke_older: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssueCredentialResponse {
+    #[prost(message, optional, tag = "1")]
+    pub credential: ::core::option::Option<Credential>,
+    /// For the agent to show, as `Authorization: Bearer TOKEN`.
+    #[prost(string, tag = "2")]
+    pub token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCredentialRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCredentialsRequest {
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only those in this state; all if unset.
+    #[prost(enumeration = "credential::State", tag = "3")]
+    pub state: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCredentialsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub credentials: ::prost::alloc::vec::Vec<Credential>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveCredentialRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateCredentialRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeCredentialRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetCredentialRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod credentials_client {
     #![allow(
@@ -5727,6 +5915,133 @@ pub mod credentials_client {
                 .insert(GrpcMethod::new("muster.control.v1.Credentials", "RevokeEnrollmentToken"));
             self.inner.unary(req, path, codec).await
         }
+        /// Issues a credential to an agent, which need not be known yet. It is in this answer and nowhere
+        /// else. Older ones stay good until they are revoked or expire, unless told otherwise.
+        pub async fn issue_credential(
+            &mut self,
+            request: impl tonic::IntoRequest<super::IssueCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::IssueCredentialResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/IssueCredential",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "IssueCredential"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads what was issued to an agent.
+        pub async fn get_credential(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/GetCredential",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "GetCredential"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what was issued, in order of the agents' uids.
+        pub async fn list_credentials(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCredentialsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListCredentialsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/ListCredentials",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "ListCredentials"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets an agent in that waits for it, or that was turned away: it is given a credential.
+        /// Approving one that has a credential changes nothing.
+        pub async fn approve_credential(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApproveCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/ApproveCredential",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "ApproveCredential"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an agent a new credential over its connection. The older one is good until the agent came
+        /// in with the new one.
+        pub async fn rotate_credential(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/RotateCredential",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "RotateCredential"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Turns an agent away: every credential of it is worthless, its connection is closed, and no
+        /// enrollment token lets it in. Others are not concerned. Revoking again tells gateways again and
+        /// changes nothing.
+        pub async fn revoke_credential(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/RevokeCredential",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "RevokeCredential"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes every credential of an agent worthless, and lets it be enrolled anew: for one that lost
+        /// its own.
+        pub async fn reset_credential(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResetCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Credentials/ResetCredential",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Credentials", "ResetCredential"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5763,6 +6078,47 @@ pub mod credentials_server {
             &self,
             request: tonic::Request<super::RevokeEnrollmentTokenRequest>,
         ) -> std::result::Result<tonic::Response<super::EnrollmentToken>, tonic::Status>;
+        /// Issues a credential to an agent, which need not be known yet. It is in this answer and nowhere
+        /// else. Older ones stay good until they are revoked or expire, unless told otherwise.
+        async fn issue_credential(
+            &self,
+            request: tonic::Request<super::IssueCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::IssueCredentialResponse>, tonic::Status>;
+        /// Reads what was issued to an agent.
+        async fn get_credential(
+            &self,
+            request: tonic::Request<super::GetCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status>;
+        /// Lists what was issued, in order of the agents' uids.
+        async fn list_credentials(
+            &self,
+            request: tonic::Request<super::ListCredentialsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListCredentialsResponse>, tonic::Status>;
+        /// Lets an agent in that waits for it, or that was turned away: it is given a credential.
+        /// Approving one that has a credential changes nothing.
+        async fn approve_credential(
+            &self,
+            request: tonic::Request<super::ApproveCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status>;
+        /// Gives an agent a new credential over its connection. The older one is good until the agent came
+        /// in with the new one.
+        async fn rotate_credential(
+            &self,
+            request: tonic::Request<super::RotateCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status>;
+        /// Turns an agent away: every credential of it is worthless, its connection is closed, and no
+        /// enrollment token lets it in. Others are not concerned. Revoking again tells gateways again and
+        /// changes nothing.
+        async fn revoke_credential(
+            &self,
+            request: tonic::Request<super::RevokeCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status>;
+        /// Makes every credential of an agent worthless, and lets it be enrolled anew: for one that lost
+        /// its own.
+        async fn reset_credential(
+            &self,
+            request: tonic::Request<super::ResetCredentialRequest>,
+        ) -> std::result::Result<tonic::Response<super::Credential>, tonic::Status>;
     }
     /// What agents may come in with. Nothing secret is ever told twice.
     #[derive(Debug)]
@@ -5991,6 +6347,294 @@ pub mod credentials_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeEnrollmentTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/IssueCredential" => {
+                    #[allow(non_camel_case_types)]
+                    struct IssueCredentialSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials> tonic::server::UnaryService<super::IssueCredentialRequest>
+                        for IssueCredentialSvc<T>
+                    {
+                        type Response = super::IssueCredentialResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::IssueCredentialRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::issue_credential(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = IssueCredentialSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/GetCredential" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCredentialSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials> tonic::server::UnaryService<super::GetCredentialRequest>
+                        for GetCredentialSvc<T>
+                    {
+                        type Response = super::Credential;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCredentialRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::get_credential(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCredentialSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/ListCredentials" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCredentialsSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials> tonic::server::UnaryService<super::ListCredentialsRequest>
+                        for ListCredentialsSvc<T>
+                    {
+                        type Response = super::ListCredentialsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCredentialsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::list_credentials(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCredentialsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/ApproveCredential" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApproveCredentialSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials>
+                        tonic::server::UnaryService<super::ApproveCredentialRequest>
+                        for ApproveCredentialSvc<T>
+                    {
+                        type Response = super::Credential;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApproveCredentialRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::approve_credential(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApproveCredentialSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/RotateCredential" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateCredentialSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials> tonic::server::UnaryService<super::RotateCredentialRequest>
+                        for RotateCredentialSvc<T>
+                    {
+                        type Response = super::Credential;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateCredentialRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::rotate_credential(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateCredentialSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/RevokeCredential" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeCredentialSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials> tonic::server::UnaryService<super::RevokeCredentialRequest>
+                        for RevokeCredentialSvc<T>
+                    {
+                        type Response = super::Credential;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeCredentialRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::revoke_credential(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeCredentialSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Credentials/ResetCredential" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResetCredentialSvc<T: Credentials>(pub Arc<T>);
+                    impl<T: Credentials> tonic::server::UnaryService<super::ResetCredentialRequest>
+                        for ResetCredentialSvc<T>
+                    {
+                        type Response = super::Credential;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResetCredentialRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Credentials>::reset_credential(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResetCredentialSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -85,6 +85,29 @@ impl Ledger {
         Err(Error::Aborted(format!("enrollmentTokens/{name}")))
     }
 
+    /// Agents are enrolled by a token: says how many of them it does for, and what it says of them.
+    pub(crate) async fn use_enrollment_token(
+        &self,
+        name: &str,
+        agents: u64,
+    ) -> Result<(EnrollmentToken, u64), Error> {
+        for _ in 0..self.limits.write_tries {
+            let held = self.held_enrollment_token(name).await?;
+            let mut token = held.value;
+            let enrolls = token.enrolls(agents, self.clock.now());
+            token.uses += enrolls;
+            if enrolls == 0 {
+                return Ok((token, 0));
+            }
+            let value = encode(&token, &held.unknown);
+            let key = Key::enrollment_token(name);
+            if self.write(key, held.version, value).await?.is_some() {
+                return Ok((token, enrolls));
+            }
+        }
+        Err(Error::Aborted(format!("enrollmentTokens/{name}")))
+    }
+
     async fn held_enrollment_token(&self, name: &str) -> Result<Held<EnrollmentToken>, Error> {
         let key = Key::enrollment_token(name);
         let stored = self.read(&key).await?;

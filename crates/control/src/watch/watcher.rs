@@ -109,6 +109,7 @@ fn kind(event: model::Event) -> Event {
         model::Event::DuplicateDetected => Event::DuplicateDetected,
         model::Event::LabelsChanged => Event::LabelsChanged,
         model::Event::CustomMessageReceived => Event::CustomMessageReceived,
+        model::Event::CredentialChanged => Event::CredentialChanged,
         model::Event::Restarted => Event::Restarted,
         model::Event::CommandChanged => Event::CommandChanged,
         model::Event::Forgotten => Event::Forgotten,

@@ -10,7 +10,7 @@ use crate::rig::{PATIENCE, Rig, bare, claim, hello, instance, poll, until};
 
 async fn reassess(rig: &Rig, decision: u64) -> u32 {
     let instance_uids = vec![instance(1).as_bytes().to_vec().into()];
-    let ask = Reassess { instance_uids, decision, labels: false };
+    let ask = Reassess { instance_uids, decision, labels: false, credentials: false };
     rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap().sent
 }
 

@@ -258,7 +258,7 @@ async fn a_gateway_that_does_not_answer_keeps_no_report_waiting() {
     // Eight deliveries that nobody confirms, and eight claims of agents that nobody vouches for.
     let stuck = (1..=8_u8).map(async |uid| {
         let instance_uids = vec![vec![uid; 16].into()];
-        let ask = v1::Reassess { instance_uids, decision: 1, labels: false };
+        let ask = v1::Reassess { instance_uids, decision: 1, labels: false, credentials: false };
         let pushed = rig.bus.request(&Subject::Reassess, &ask, PATIENCE * 4);
         let claimed = claim("other", 100 + uid, &bare(uid, 1));
         let claimed = rig.bus.request(&Subject::Report, &claimed, PATIENCE * 4);

@@ -25,7 +25,7 @@ async fn labels_are_copied_when_told_and_into_every_new_life() {
     rig.accepted(claim("gw", 1, &hello(1, 0))).await;
     rig.label(1, "env", "prod").await;
     let instance_uids = vec![instance(1).as_bytes().to_vec().into()];
-    let ask = Reassess { instance_uids, decision: 0, labels: true };
+    let ask = Reassess { instance_uids, decision: 0, labels: true, credentials: false };
     let answer = rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     assert_eq!((answer.changed, answer.failed), (1, 0));
     assert_eq!(rig.record(1).await.labels["env"], "prod");
@@ -67,7 +67,7 @@ async fn a_decision_makes_no_record_of_somebody_who_was_forgotten() {
     let rig = Rig::new().await;
     rig.assign("a: 1", true).await;
     let instance_uids = vec![instance(1).as_bytes().to_vec().into()];
-    let ask = Reassess { instance_uids, decision: 1, labels: true };
+    let ask = Reassess { instance_uids, decision: 1, labels: true, credentials: false };
     rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     assert!(rig.stored(1).await.is_none());
 }

@@ -201,7 +201,7 @@ async fn a_decision_is_pushed_and_noted_once_it_was_sent() {
     let hash = rig.assign("a: 1", true).await;
     let told = gateway(&rig, delivered::Outcome::Sent).await;
     let instance_uids = (1..4).map(|uid| vec![uid; 16].into()).collect();
-    let ask = Reassess { instance_uids, decision: 1, labels: false };
+    let ask = Reassess { instance_uids, decision: 1, labels: false, credentials: false };
     let reply = rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     assert_eq!((reply.changed, reply.sent, reply.failed), (3, 3, 0));
     assert_eq!(told.await.unwrap(), 3, "one message for all agents of a gateway");
@@ -219,7 +219,12 @@ async fn an_offer_that_was_not_sent_rides_on_the_next_reply() {
     rig.accepted(claim("gw", 1, &hello(1, 0))).await;
     rig.assign("a: 1", true).await;
     let told = gateway(&rig, delivered::Outcome::NotOwner).await;
-    let ask = Reassess { instance_uids: vec![vec![1; 16].into()], decision: 1, labels: false };
+    let ask = Reassess {
+        instance_uids: vec![vec![1; 16].into()],
+        decision: 1,
+        labels: false,
+        credentials: false,
+    };
     rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     told.await.unwrap();
     let reply = rig.accepted(next("gw", 1, 1, 2, &bare(1, 1))).await.1;
@@ -231,7 +236,12 @@ async fn a_config_whose_body_is_missing_waits_for_it() {
     let rig = Rig::new().await;
     rig.accepted(claim("gw", 1, &hello(1, 0))).await;
     rig.assign("a: 1", false).await;
-    let ask = Reassess { instance_uids: vec![vec![1; 16].into()], decision: 1, labels: false };
+    let ask = Reassess {
+        instance_uids: vec![vec![1; 16].into()],
+        decision: 1,
+        labels: false,
+        credentials: false,
+    };
     rig.bus.request(&Subject::Reassess, &ask, PATIENCE).await.unwrap();
     let reply = rig.accepted(next("gw", 1, 1, 2, &bare(1, 1))).await.1;
     assert_eq!(reply.remote_config, None);

@@ -115,15 +115,16 @@ async fn ask(
     incoming: &Incoming,
 ) -> Option<Bytes> {
     metrics::counter!("muster_gateway_polls_total").increment(1);
-    let (enrollment_token, credential_serial) = passed(entry.pass.as_deref());
+    let passed = passed(entry.pass.as_deref(), &incoming.uid);
     let report = Report {
         gateway_id: shared.id.to_string(),
         message: incoming.body.clone(),
         transport: Transport::Http.into(),
         remote_address: peer.to_string(),
         token_name: token_name(entry.holder.as_deref()),
-        enrollment_token,
-        credential_serial,
+        enrollment_token: passed.enrollment_token,
+        credential_serial: passed.credential_serial,
+        credential_uid: passed.credential_uid.into(),
         ..Default::default()
     };
     let limit = shared.limits.poll_patience;

@@ -114,7 +114,8 @@ pub(super) fn waits(record: &AgentRecord, message: &AgentToServer) -> bool {
         .commands
         .iter()
         .any(|it| it.progress == Progress::Replied && it.number == message.sequence_num);
-    message.agent_disconnect.is_none() && !again && record.commands.iter().any(waiting)
+    let may = message.agent_disconnect.is_none() && !record.is_pending();
+    may && !again && record.commands.iter().any(waiting)
 }
 
 /// Takes the command that waits longest for the reply to a poll.

@@ -44,7 +44,7 @@ fn step_at(agent: &mut Agent, input: &Input<'_>, now: u64, assignments: &Assignm
 }
 
 fn poll(message: &AgentToServer, answered: Option<u64>) -> Input<'_> {
-    Input::Poll { answered, remote_address: "", token_name: "", message }
+    Input::Poll { answered, from: Origin::default(), message }
 }
 
 proptest! {

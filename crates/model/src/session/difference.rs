@@ -47,6 +47,7 @@ pub(super) fn events(before: &AgentRecord, after: &AgentRecord) -> Vec<Event> {
         (Event::FullStateRequested, asked_again),
         (Event::DuplicateDetected, before.duplicate != after.duplicate),
         (Event::LabelsChanged, before.labels != after.labels),
+        (Event::CredentialChanged, before.admission != after.admission),
         (Event::Restarted, before.signs.restarts != after.signs.restarts),
         (Event::CommandChanged, commands(before) != commands(after)),
         (Event::CustomMessageReceived, before.custom.taken != after.custom.taken),

@@ -88,17 +88,18 @@ fn run(record: &AgentRecord, said: &Said) -> Step {
             answered: *answered,
             floor: 0,
             rival: if *session == 0 { Rival::Unknown } else { Rival::Gone(record.epoch) },
-            remote_address: "peer",
-            token_name: "t",
+            from: Origin { remote_address: "peer", token_name: "t", ..Origin::default() },
             message,
         },
         Said::Report(epoch, n, answered, message) => {
             let owner = owner("gw", u8::try_from(*epoch).unwrap());
             Input::Report { owner, epoch: *epoch, n: *n, answered: *answered, message }
         }
-        Said::Poll(answered, message) => {
-            Input::Poll { answered: *answered, remote_address: "peer", token_name: "t", message }
-        }
+        Said::Poll(answered, message) => Input::Poll {
+            answered: *answered,
+            from: Origin { remote_address: "peer", token_name: "t", ..Origin::default() },
+            message,
+        },
         Said::Close(session, epoch, answered) => {
             Input::Close { owner: owner("gw", *session), epoch: *epoch, answered: *answered }
         }

@@ -72,8 +72,7 @@ fn a_claim_goes_above_what_its_gateway_held_before() {
         answered: None,
         rival: Rival::Unknown,
         floor,
-        remote_address: "",
-        token_name: "",
+        from: Origin::default(),
         message: &message,
     };
     // The store was emptied.

@@ -35,6 +35,7 @@ pub use commands::{Handed, Handover};
 
 use crate::assign::Assignments;
 use crate::components::ListHash;
+use crate::credential::{Refusal, Shown, Standing};
 use crate::custom::Received;
 use crate::packages::PackagesOffer;
 use crate::record::{AgentRecord, Owner};
@@ -56,9 +57,7 @@ pub enum Input<'a> {
         /// record that knows less of it was lost or set back.
         floor: u64,
         /// Where the session comes from.
-        remote_address: &'a str,
-        /// Name of the token it came with.
-        token_name: &'a str,
+        from: Origin<'a>,
         /// What the agent said.
         message: &'a AgentToServer,
     },
@@ -97,9 +96,7 @@ pub enum Input<'a> {
         /// Last number answered, if presence knows better than the record.
         answered: Option<u64>,
         /// Where the poll comes from.
-        remote_address: &'a str,
-        /// Name of the token it came with.
-        token_name: &'a str,
+        from: Origin<'a>,
         /// What the agent said.
         message: &'a AgentToServer,
     },
@@ -116,6 +113,8 @@ pub enum Input<'a> {
     Command(Handover<'a>),
     /// The assignments changed.
     Assess,
+    /// Its credentials may be others.
+    Admitted(Standing),
     /// Operators may have labelled it otherwise.
     Labelled {
         /// Its labels in the ledger.
@@ -132,6 +131,17 @@ pub enum Input<'a> {
         /// The decision that made the offer.
         decision: u64,
     },
+}
+
+/// Where a session or poll comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// Address of the peer.
+    pub remote_address: &'a str,
+    /// Name of the token it came with.
+    pub token_name: &'a str,
+    /// What it showed, where agents have credentials.
+    pub shown: Shown<'a>,
 }
 
 /// Offers that go out together.
@@ -247,6 +257,8 @@ pub enum Outcome {
     },
     /// What became of a command that was handed over.
     Handed(Handed),
+    /// Do not hear the agent: it is not who it says, as far as anybody can tell.
+    Refused(Refusal),
     /// Nobody waits for an answer.
     Silence,
 }
@@ -274,6 +286,9 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
         Some(message) if requests_uid(message) && !context.uid_is_ours => {
             Outcome::Reply(identification(context.fresh_uid))
         }
+        Some(_) if refusal(before, input).is_some() => {
+            refusal(before, input).map_or(Outcome::Silence, Outcome::Refused)
+        }
         // Somebody never met, or forgotten since: there is nothing to decide.
         None if before.sequence_num.is_none() => match input {
             Input::Resume { .. } => Outcome::Stale,
@@ -298,12 +313,12 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
 
 fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> Outcome {
     match input {
-        Input::Claim { owner, answered, rival, floor, remote_address, token_name, message } => {
+        Input::Claim { owner, answered, rival, floor, from, message } => {
             let answered = answered.or(record.sequence_num);
             let claim = (owner, *rival, *floor);
             ownership::claim(record, claim, context, |record, epoch| {
-                (*remote_address).clone_into(&mut record.remote_address);
-                (*token_name).clone_into(&mut record.token_name);
+                from.remote_address.clone_into(&mut record.remote_address);
+                from.note(record);
                 commands::give_back(record);
                 custom::take(record, message, false);
                 told(record, message, answered, epoch, context)
@@ -327,9 +342,8 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             ownership::reap(record, gateway, *epoch);
             Outcome::Silence
         }
-        Input::Poll { answered, remote_address, token_name, message } => {
-            let from = (*remote_address, *token_name);
-            Outcome::Reply(polled(record, message, *answered, from, context))
+        Input::Poll { answered, from, message } => {
+            Outcome::Reply(polled(record, message, *answered, *from, context))
         }
         Input::Close { owner, epoch, answered } => {
             ownership::close(record, owner, *epoch, *answered);
@@ -345,6 +359,14 @@ fn apply(record: &mut AgentRecord, input: &Input<'_>, context: &Context<'_>) -> 
             if *version > record.labels_version {
                 record.labels_version = *version;
                 (*labels).clone_into(&mut record.labels);
+            }
+            offer::assess(record, context.intent);
+            Outcome::Silence
+        }
+        Input::Admitted(standing) => {
+            let admission = record.admission.get_or_insert_default();
+            if standing.version > admission.standing.version {
+                admission.standing = *standing;
             }
             offer::assess(record, context.intent);
             Outcome::Silence
@@ -366,8 +388,25 @@ fn message<'a>(input: &Input<'a>) -> Option<&'a AgentToServer> {
         | Input::Close { .. }
         | Input::Command(_)
         | Input::Assess
+        | Input::Admitted(_)
         | Input::Labelled { .. }
         | Input::Pushed { .. } => None,
+    }
+}
+
+/// Why an agent is not heard.
+fn refusal(record: &AgentRecord, input: &Input<'_>) -> Option<Refusal> {
+    let (Input::Claim { from, .. } | Input::Poll { from, .. }) = input else { return None };
+    record.admission.as_ref()?.refuses(from.shown)
+}
+
+impl Origin<'_> {
+    /// Notes what the agent came in with.
+    fn note(&self, record: &mut AgentRecord) {
+        self.token_name.clone_into(&mut record.token_name);
+        if self.shown != Shown::Nothing {
+            record.admission.get_or_insert_default().note(self.shown);
+        }
     }
 }
 
@@ -400,15 +439,16 @@ fn polled(
     record: &mut AgentRecord,
     message: &AgentToServer,
     answered: Option<u64>,
-    (remote_address, token_name): (&str, &str),
+    from: Origin<'_>,
     context: &Context<'_>,
 ) -> Reply {
     let before = record.clone();
     record.polls = true;
     record.owner = None;
-    let host = remote_address.rsplit_once(':').map_or(remote_address, |(host, _)| host);
+    let address = from.remote_address;
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.clone_into(&mut record.remote_address);
-    token_name.clone_into(&mut record.token_name);
+    from.note(record);
     let expected = answered.or(record.sequence_num);
     custom::take(record, message, false);
     commands::polled(record, message, context.now);

@@ -38,8 +38,7 @@ fn an_offer_that_a_repeated_reply_cannot_carry_has_not_gone_out() {
         floor: 0,
         rival: Rival::Unknown,
         answered: None,
-        remote_address: "",
-        token_name: "t",
+        from: Origin { remote_address: "", token_name: "t", ..Origin::default() },
         message: &first,
     };
     let again = step(&agent.record, &input, &blind);

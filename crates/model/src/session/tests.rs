@@ -112,8 +112,7 @@ impl Agent {
             floor: 0,
             rival,
             answered: None,
-            remote_address: "",
-            token_name: "t",
+            from: Origin { remote_address: "", token_name: "t", ..Origin::default() },
             message,
         };
         reply(self.step(&input).0)
@@ -128,7 +127,7 @@ impl Agent {
 
     pub(super) fn poll(&mut self, message: &AgentToServer) -> Reply {
         let answered = self.record.sequence_num;
-        reply(self.step(&Input::Poll { answered, remote_address: "", token_name: "", message }).0)
+        reply(self.step(&Input::Poll { answered, from: Origin::default(), message }).0)
     }
 }
 
@@ -184,8 +183,7 @@ fn presence_ahead_of_the_record_is_no_gap() {
         floor: 0,
         rival: Rival::Gone(1),
         answered: Some(7),
-        remote_address: "",
-        token_name: "",
+        from: Origin::default(),
         message: &message,
     });
     assert_eq!(reply(outcome).flags, 0);
@@ -315,7 +313,7 @@ fn an_unchanged_poll_changes_nothing_to_store() {
     let stored = agent.record.clone();
     let answered = Some(0);
     let message = bare(1);
-    agent.step(&Input::Poll { answered, remote_address: "", token_name: "", message: &message });
+    agent.step(&Input::Poll { answered, from: Origin::default(), message: &message });
     assert_eq!(agent.record, stored);
 }
 
@@ -325,7 +323,11 @@ fn a_poll_that_is_stored_is_stored_with_its_number() {
     let mut poll = |seq, remote_address, token_name| {
         let message = if seq == 0 { described(0) } else { bare(seq) };
         let answered = None;
-        agent.step(&Input::Poll { answered, remote_address, token_name, message: &message });
+        agent.step(&Input::Poll {
+            answered,
+            from: Origin { remote_address, token_name, ..Origin::default() },
+            message: &message,
+        });
         let record = &agent.record;
         (record.sequence_num, record.remote_address.clone(), record.token_name.clone())
     };
@@ -373,8 +375,7 @@ fn a_newer_session_takes_over_and_the_older_one_is_stale() {
         floor: 0,
         rival: Rival::Unknown,
         answered: None,
-        remote_address: "",
-        token_name: "",
+        from: Origin::default(),
         message: &message,
     };
     assert_eq!(agent.step(&late_claim).0, Outcome::Stale, "a delayed duplicate steals nothing");
@@ -434,8 +435,7 @@ fn without_the_ledger_nothing_is_offered_and_nothing_forgotten() {
         floor: 0,
         rival: Rival::Gone(1),
         answered: None,
-        remote_address: "",
-        token_name: "",
+        from: Origin::default(),
         message: &message,
     };
     let blind = Context { intent: None, ..context(&agent.assignments, 1) };
@@ -456,8 +456,7 @@ fn a_live_rival_keeps_the_agent_and_the_newcomer_is_given_another_uid() {
         answered: None,
         floor: 0,
         rival,
-        remote_address: "",
-        token_name: "",
+        from: Origin::default(),
         message: &message,
     };
     let contested = Outcome::Contested { owner: owner("gw", 1), epoch };

@@ -35,6 +35,10 @@ pub(crate) struct Settings {
     pub(crate) gateway_id: Option<String>,
     /// How long agents may be away; `None` is for ever.
     pub(crate) forget_after: Option<Duration>,
+    /// Where agents reach the fleet, if that was said.
+    pub(crate) agent_url: Option<String>,
+    /// How long credentials of agents are good.
+    pub(crate) credential_lifetime: Duration,
     /// How long settled commands are kept.
     pub(crate) keep_commands: Duration,
     /// Connections a second that a gateway with more than its share gives away.
@@ -68,6 +72,8 @@ pub(crate) struct Cluster {
 const OPAMP_PORT: u16 = 4320;
 const CONTROL_PORT: u16 = 4321;
 const OPS_PORT: u16 = 4322;
+/// The path that agents come to.
+const OPAMP_PATH: &str = "/v1/opamp";
 
 impl Settings {
     pub(super) fn check(layer: Layer) -> anyhow::Result<Self> {
@@ -93,7 +99,15 @@ impl Settings {
             gateway_id: layer.gateway_id.filter(|id| !id.is_empty()),
             shed_per_second: layer.shed_per_second.unwrap_or(25),
             forget_after: forget_after(layer.forget_after.as_deref().unwrap_or("30d"))?,
-            keep_commands: keep_commands(layer.keep_commands.as_deref().unwrap_or("7d"))?,
+            agent_url: agent_url(layer.agent_url)?,
+            credential_lifetime: at_least_an_hour(
+                "credential-lifetime",
+                layer.credential_lifetime.as_deref().unwrap_or("90d"),
+            )?,
+            keep_commands: at_least_an_hour(
+                "keep-commands",
+                layer.keep_commands.as_deref().unwrap_or("7d"),
+            )?,
             custom_capabilities: custom_capabilities(layer.custom_capability)?,
             log: layer.log.unwrap_or(LogFormat::Text),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -111,6 +125,15 @@ impl Settings {
             settings.refuse_strangers()?;
         }
         Ok(settings)
+    }
+
+    /// Where agents reach this process, if one address is all that it listens on and it can be
+    /// told without a name.
+    pub(crate) fn listened_url(&self) -> Option<String> {
+        let address = self.opamp_listen;
+        let is_plain = self.roles.gateway && self.doors.opamp.certificate.is_none();
+        let is_one = !address.ip().is_unspecified() && address.port() != 0;
+        (is_plain && is_one).then(|| format!("ws://{address}{OPAMP_PATH}"))
     }
 
     /// The addresses that this process's roles open, by flag.
@@ -283,13 +306,18 @@ fn url(flag: &str, value: Option<String>, schemes: &[&str]) -> anyhow::Result<Op
     Err(Failure::usage(format!("--{flag} must be a URL that starts with {}", schemes.join(" or "))))
 }
 
-/// Less than an hour is a mistake: somebody wants to see what became of them.
-fn keep_commands(text: &str) -> anyhow::Result<Duration> {
+fn agent_url(value: Option<String>) -> anyhow::Result<Option<String>> {
+    url("agent-url", value, &["wss://", "ws://", "https://", "http://"])
+}
+
+/// Less than an hour is a mistake: somebody wants to see what became of commands, and agents must
+/// find the time to fetch the next credential.
+fn at_least_an_hour(flag: &str, text: &str) -> anyhow::Result<Duration> {
     let time = humantime::parse_duration(text).ok();
     let time = time.filter(|time| *time >= Duration::from_secs(3600));
     time.ok_or_else(|| {
         let reason = "must be a time of an hour or more, as 12h or 30d";
-        Failure::usage(format!("--keep-commands {text:?} {reason}"))
+        Failure::usage(format!("--{flag} {text:?} {reason}"))
     })
 }
 

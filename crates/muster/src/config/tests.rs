@@ -148,6 +148,24 @@ fn commands_are_kept_for_an_hour_at_the_least() {
 }
 
 #[test]
+fn credentials_are_good_for_an_hour_at_the_least_and_lead_to_a_url() {
+    let of = |layer: Layer| Settings::check(layer).map_err(|error| error.to_string());
+    let long =
+        |text: &str| Layer { credential_lifetime: Some(text.to_owned()), ..Layer::default() };
+    assert_eq!(of(long("30d")).unwrap().credential_lifetime.as_secs(), 30 * 86_400);
+    assert!(of(long("1m")).unwrap_err().contains("--credential-lifetime"));
+    let url = |text: &str| Layer { agent_url: Some(text.to_owned()), ..Layer::default() };
+    assert!(of(url("muster:4320")).unwrap_err().contains("--agent-url"));
+    let settings = of(url("wss://m.example/v1/opamp")).unwrap();
+    assert_eq!(settings.agent_url.as_deref(), Some("wss://m.example/v1/opamp"));
+    let default = of(Layer::default()).unwrap();
+    assert_eq!(default.listened_url().unwrap(), "ws://127.0.0.1:4320/v1/opamp");
+    let everywhere = "0.0.0.0:4320".parse().ok();
+    let open = Layer { opamp_listen: everywhere, insecure_listen: Some(true), ..Layer::default() };
+    assert_eq!(of(open).unwrap().listened_url(), None);
+}
+
+#[test]
 fn a_door_beyond_this_machine_needs_tls_and_asks_who_comes() {
     let tls = |door: &str| {
         ["cert", "key"].map(|part| format!("--{door}-tls-{part}=/{part}.pem")).to_vec()

@@ -34,7 +34,10 @@ pub(super) fn start(
 ) -> anyhow::Result<Vec<(&'static str, Probe)>> {
     let mut probes = Vec::new();
     if settings.roles.fleet_state {
-        let probe = worker(seams, backends, backends.stores()?, &mut stages.inner);
+        let agent_url = settings.agent_url.clone().or_else(|| settings.listened_url());
+        let config =
+            fleet::Config { vault: backends.vault.clone(), agent_url, ..Default::default() };
+        let probe = worker(config, seams, backends, backends.stores()?, &mut stages.inner);
         probes.push(("fleet-state", probe));
     }
     if let Some(listener) = listeners.control {
@@ -49,6 +52,7 @@ pub(super) fn start(
             door,
             vault: backends.vault.clone(),
             keep_commands: Some(settings.keep_commands),
+            credential_lifetime: Some(settings.credential_lifetime),
             ..Default::default()
         };
         settings.protocol.apply_to_control(&mut config.limits);
@@ -91,9 +95,15 @@ pub(super) fn start(
     Ok(probes)
 }
 
-fn worker(seams: &Seams, backends: &Backends, stores: &Stores, stage: &mut Stage) -> Probe {
+fn worker(
+    config: fleet::Config,
+    seams: &Seams,
+    backends: &Backends,
+    stores: &Stores,
+    stage: &mut Stage,
+) -> Probe {
     let worker = Arc::new(fleet::Worker::new(
-        fleet::Config { vault: backends.vault.clone(), ..Default::default() },
+        config,
         backends.bus.clone(),
         stores.records.clone(),
         stores.ledger.clone(),

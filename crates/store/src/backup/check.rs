@@ -153,8 +153,11 @@ impl Contents {
                 self.assignments = tables::intent::decode(&key, &bytes).map_err(unreadable)?.value;
                 self.summary.decision = value.version;
             }
-            // A backup must not bring a token back that was revoked since.
+            // A backup must not bring back what was revoked since.
             Table::EnrollmentTokens
+            | Table::Credentials
+            | Table::Revocations
+            | Table::Authority
             | Table::Agents
             | Table::Leases
             | Table::Quarantine

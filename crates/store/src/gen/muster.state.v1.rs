@@ -77,6 +77,9 @@ pub struct AgentRecord {
     pub packages: ::core::option::Option<agent_record::Packages>,
     #[prost(message, optional, tag = "30")]
     pub settings: ::core::option::Option<agent_record::Settings>,
+    /// Unset where agents have no credentials.
+    #[prost(message, optional, tag = "31")]
+    pub admission: ::core::option::Option<agent_record::Admission>,
     #[prost(message, optional, tag = "33")]
     pub opamp_told: ::core::option::Option<agent_record::OpAmpTold>,
 }
@@ -183,6 +186,31 @@ pub mod agent_record {
         pub epoch: u64,
         #[prost(uint64, tag = "5")]
         pub n: u64,
+    }
+    /// How it comes in.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Admission {
+        /// Resource name of what it came with; empty if that was its own credential.
+        #[prost(string, tag = "1")]
+        pub by: ::prost::alloc::string::String,
+        /// Serial of its own credential that it showed; 0 if it never did.
+        #[prost(uint64, tag = "2")]
+        pub shown: u64,
+        /// What the ledger says: serial of the newest credential, those below which are good no more,
+        /// the newest that the agent came in with, whether an operator turned it away or is to decide;
+        /// and the version of that in the ledger.
+        #[prost(uint64, tag = "3")]
+        pub serial: u64,
+        #[prost(uint64, tag = "4")]
+        pub below: u64,
+        #[prost(uint64, tag = "5")]
+        pub proven: u64,
+        #[prost(bool, tag = "6")]
+        pub refused: bool,
+        #[prost(uint64, tag = "7")]
+        pub version: u64,
+        #[prost(bool, tag = "8")]
+        pub waits: bool,
     }
     /// What is remembered of its custom messages.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -971,4 +999,69 @@ pub struct EnrollmentToken {
     pub revoked_unix_ms: u64,
     #[prost(string, tag = "12")]
     pub revoked_by: ::prost::alloc::string::String,
+}
+/// What was issued to an agent. Table `credentials`, key instance_uid.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentCredential {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub instance_uid: ::prost::alloc::vec::Vec<u8>,
+    /// Of the newest credential; each one has a higher serial than those before it.
+    #[prost(uint64, tag = "3")]
+    pub serial: u64,
+    /// Those below this serial are good no more; what gateways go by is in table `revocations`.
+    #[prost(uint64, tag = "4")]
+    pub below: u64,
+    /// Unix time in seconds at which the newest expires.
+    #[prost(uint64, tag = "5")]
+    pub expires_unix: u64,
+    #[prost(uint64, tag = "6")]
+    pub issued_unix_ms: u64,
+    /// Name of the token it was issued with; empty where none was asked for.
+    #[prost(string, tag = "7")]
+    pub issued_by: ::prost::alloc::string::String,
+    /// 0 unless the agent was turned away.
+    #[prost(uint64, tag = "8")]
+    pub revoked_unix_ms: u64,
+    #[prost(string, tag = "9")]
+    pub revoked_by: ::prost::alloc::string::String,
+    /// Resource name of what it came with when it asked; empty if it never did.
+    #[prost(string, tag = "10")]
+    pub enrollment: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "11")]
+    pub asked_unix_ms: u64,
+    /// The newest one that the agent came in with.
+    #[prost(uint64, tag = "12")]
+    pub proven: u64,
+    /// Unix time in seconds at which the last of all of them expires.
+    #[prost(uint64, tag = "13")]
+    pub last_unix: u64,
+}
+/// Credentials of an agent that are good no more. Table `revocations`, key instance_uid.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Revocation {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub instance_uid: ::prost::alloc::vec::Vec<u8>,
+    /// Those below this serial.
+    #[prost(uint64, tag = "3")]
+    pub below: u64,
+    /// Unix time in seconds from which on all of them have expired anyway.
+    #[prost(uint64, tag = "4")]
+    pub until_unix: u64,
+}
+/// What the fleet signs with. Table `authority`, key "credentials".
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetKey {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// As a vault sealed it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub sealed_seed: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub public_key: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub created_unix_ms: u64,
 }

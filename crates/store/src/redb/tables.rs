@@ -48,6 +48,9 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Components => "components.outbox",
         Table::Settings => "settings.outbox",
         Table::EnrollmentTokens => "enrollment_tokens.outbox",
+        Table::Credentials => "credentials.outbox",
+        Table::Revocations => "revocations.outbox",
+        Table::Authority => "authority.outbox",
     })
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use model::command::{CommandId, Progress};
 use model::components::ListHash;
+use model::credential::{Admission, Standing};
 use model::record::{
     CustomMessages, Delivered, Duplicate, FullState, Offered, Owner, PolledCommand, Reported, Signs,
 };
@@ -92,6 +93,7 @@ fn to_wire(record: AgentRecord) -> v1::AgentRecord {
         }),
         packages: tracks::packages_to_wire(record.packages),
         settings: tracks::settings_to_wire(record.settings),
+        admission: record.admission.map(|it| admission_to_wire(*it)),
         opamp_told: record.opamp_told.as_ref().map(tracks::told_to_wire),
         first_seen_unix_ms: record.first_seen.0,
         last_seen_unix_ms: record.last_seen.0,
@@ -167,10 +169,30 @@ fn from_wire(message: v1::AgentRecord) -> Result<AgentRecord, String> {
         },
         packages: tracks::packages(message.packages)?,
         settings: tracks::settings(message.settings)?,
+        admission: message.admission.map(|it| Box::new(admission(it))),
         opamp_told: message.opamp_told.as_ref().map(tracks::told).transpose()?,
         first_seen: Timestamp(message.first_seen_unix_ms),
         last_seen: Timestamp(message.last_seen_unix_ms),
     })
+}
+
+fn admission_to_wire(admission: Admission) -> wire::Admission {
+    let standing = admission.standing;
+    wire::Admission {
+        by: admission.by,
+        shown: admission.shown,
+        serial: standing.serial,
+        below: standing.below,
+        proven: standing.proven,
+        refused: standing.refused,
+        version: standing.version,
+        waits: standing.waits,
+    }
+}
+
+fn admission(message: wire::Admission) -> Admission {
+    let wire::Admission { by, shown, serial, below, proven, refused, version, waits } = message;
+    Admission { by, shown, standing: Standing { serial, below, proven, refused, waits, version } }
 }
 
 fn command_to_wire(command: PolledCommand) -> wire::PolledCommand {
@@ -374,6 +396,10 @@ mod tests {
                 generation: seen.1,
                 reaped: sequence_num.map(|_| SessionId([9; 16])),
                 components: sequence_num.map(|_| ListHash([5; 32])),
+                admission: sequence_num.map(|shown| {
+                    let by = "enrollmentTokens/ci".to_owned();
+                    Box::new(Admission { by, shown, ..Admission::default() })
+                }),
                 packages: Track::default(),
                 settings: Track::default(),
                 opamp_told: None,

@@ -10,6 +10,7 @@ use model::command::{
 };
 use model::components::ListHash;
 use model::connection::{Certificate, Kept, KeptRevision};
+use model::credential::{Admission, AgentCredential, Standing};
 use model::enrollment::{Approval, EnrollmentToken, TokenDigest};
 use model::packages::{
     PackageChoice, PackageHash, PackageSetRef, PackagesHash, PackagesOffer, Variant,
@@ -29,7 +30,8 @@ use services::Golden;
 
 use crate::tables::labels::AgentLabels;
 use crate::tables::{
-    Loaded, agents, commands, configs, enrollment, intent, labels, leases, quarantine, settings,
+    Loaded, agents, commands, configs, credentials, enrollment, intent, labels, leases, quarantine,
+    settings,
 };
 use crate::{Error, Key, Presence, Version, layout};
 
@@ -59,7 +61,7 @@ fn table<T: PartialEq + std::fmt::Debug>(
 fn golden_values_are_read_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR"));
     let agent = |bytes: &Bytes| agents::decode(&Key::agent(&UID), bytes);
-    table(&mut files, ("agent", 8), record, agents::encode, agent);
+    table(&mut files, ("agent", 9), record, agents::encode, agent);
     let new = |_| AgentRecord::new(UID, Timestamp(1_700_000_000_000));
     table(&mut files, ("agent-new", 1), new, agents::encode, agent);
     table(&mut files, ("config", 2), config, configs::encode, |bytes| {
@@ -115,6 +117,8 @@ fn golden_values_are_read_for_ever() {
     );
     let token = |bytes: &Bytes| enrollment::decode(&Key::enrollment_token("ci"), bytes);
     table(&mut files, ("enrollment-token", 1), |_| enrollment_token(), enrollment::encode, token);
+
+    issued(&mut files);
 
     let presence = Presence {
         instance_uid: UID,
@@ -173,6 +177,7 @@ fn record(version: u32) -> AgentRecord {
         remote_address: "192.0.2.7:40000".to_owned(),
         token_name: if version < 2 { String::new() } else { "collectors".to_owned() },
         labels: [("env".to_owned(), "prod".to_owned())].into(),
+        admission: (version > 8).then(|| Box::new(admission())),
         labels_version: if version < 2 { 0 } else { 6 },
         generation: if version < 3 { 0 } else { 1_700_000_000_004 },
         reaped: (version > 3).then_some(SessionId([3; 16])),
@@ -404,6 +409,38 @@ fn kept() -> Kept {
 
 fn sealed() -> settings::Sealed {
     settings::Sealed { hash: SettingsHash([7; 32]), sealed: Bytes::from_static(b"sealed") }
+}
+
+fn admission() -> Admission {
+    let standing =
+        Standing { serial: 5, below: 4, proven: 3, refused: true, waits: true, version: 9 };
+    Admission { by: "enrollmentTokens/ci".to_owned(), shown: 2, standing }
+}
+
+fn issued(files: &mut Golden) {
+    let credential = AgentCredential {
+        uid: UID,
+        enrollment: "enrollmentTokens/ci".to_owned(),
+        asked: Timestamp(1_700_000_000_022),
+        proven: 3,
+        serial: 4,
+        below: 5,
+        expires_unix: 1_800_000_000,
+        last_unix: 1_800_000_001,
+        issued: Timestamp(1_700_000_000_023),
+        issued_by: "alice".to_owned(),
+        revoked: Some((Timestamp(1_700_000_000_024), "bob".to_owned())),
+    };
+    let read = |bytes: &Bytes| credentials::decode(&Key::credential(&UID), bytes);
+    table(files, ("credential", 1), |_| credential.clone(), credentials::encode, read);
+    let revocation = credential.revocation().unwrap();
+    let read = |bytes: &Bytes| credentials::decode_revocation(&Key::revocation(&UID), bytes);
+    table(files, ("revocation", 1), |_| revocation, credentials::encode_revocation, read);
+    let sealed_seed = Bytes::from_static(b"sealed");
+    let created = Timestamp(1_700_000_000_025);
+    let key = credentials::FleetKey { sealed_seed, public_key: [3; 32], created };
+    let read = |bytes: &Bytes| credentials::decode_key(&Key::fleet_key(), bytes);
+    table(files, ("fleet-key", 1), |_| key.clone(), credentials::encode_key, read);
 }
 
 fn enrollment_token() -> EnrollmentToken {

@@ -13,6 +13,7 @@ pub mod agents;
 pub mod commands;
 pub mod components;
 pub mod configs;
+pub mod credentials;
 pub mod enrollment;
 #[cfg(test)]
 mod golden;

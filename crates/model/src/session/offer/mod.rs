@@ -21,6 +21,9 @@ use crate::{ConfigHash, RevisionRef, Timestamp};
 /// does not let it through yet.
 pub(super) fn assess(record: &mut AgentRecord, intent: Option<Intent<'_>>) {
     let Some(intent) = intent else { return };
+    if record.is_pending() {
+        return;
+    }
     // Nobody knows what it is like, and it has been asked: whatever selects it now may not when it
     // has answered, and its config would go there and back.
     if record.reported.agent_description.is_none() && record.full_state.wanted {
@@ -84,6 +87,9 @@ pub(super) fn reply(
     epoch: u64,
     context: &Context<'_>,
 ) -> Offers {
+    if record.is_pending() {
+        return Offers::default();
+    }
     let n = if epoch == 0 { message.sequence_num } else { record.n };
     let withheld = context.withheld;
     let config = (!withheld.config).then(|| config(record, message, (epoch, n), context));
@@ -125,6 +131,9 @@ fn config(
 /// What was in the reply to the report that was taken last, which comes again. An offer that
 /// cannot be in it this time has not gone out.
 pub(super) fn again(record: &mut AgentRecord, context: &Context<'_>) -> Offers {
+    if record.is_pending() {
+        return Offers::default();
+    }
     let at = (record.epoch, record.n);
     let carried = record.delivered.take_if(|it| (it.epoch, it.n) == at);
     let offered = context.intent.and_then(|intent| acceptable(record, intent.assignments)).cloned();
@@ -167,6 +176,9 @@ pub(super) fn pushed(
 
 /// What is to be pushed: acceptable, not answered, not delivered in this epoch.
 pub(super) fn outstanding(record: &AgentRecord, assignments: &Assignments) -> Offers {
+    if record.is_pending() {
+        return Offers::default();
+    }
     let config = acceptable(record, assignments).filter(|offered| {
         let delivered = record.delivered.as_ref();
         let delivered =

@@ -28,6 +28,9 @@ pub(super) fn decide(record: &mut AgentRecord, settings: &[&SettingsRef], decisi
         offer.classes.insert(settings.class.clone(), (*settings).clone());
     }
     offer.classes.retain(|class, _| class.is_taken(record.capabilities));
+    let admission = record.admission.as_ref();
+    let good = admission.map_or(0, |admission| admission.standing.good());
+    offer.credential = if Class::OpAmp.is_taken(record.capabilities) { good } else { 0 };
     let offer = Some(offer).filter(|offer| !offer.is_empty());
     if offer != record.settings.offered {
         record.settings.offered = offer;
@@ -147,8 +150,11 @@ fn part(
     let settings = at.map(|at| classes.remove(at));
     let opamp = OpAmpPart { settings, credential: offer.credential };
     let takes = Class::OpAmp.is_taken(record.capabilities) && out(&Class::OpAmp);
+    let shown = record.admission.as_ref().map_or(0, |admission| admission.shown);
     let opamp = Some(opamp).filter(|opamp| {
-        takes && !opamp.is_empty() && is_to_be_told(record, opamp.hash(), contradicted)
+        // An agent that came in with a credential has it.
+        let is_new = opamp.settings.is_some() || opamp.credential > shown;
+        takes && is_new && !opamp.is_empty() && is_to_be_told(record, opamp.hash(), contradicted)
     });
     let part = SettingsPart { hash, classes, opamp };
     (!part.classes.is_empty() || part.opamp.is_some()).then_some(part)
