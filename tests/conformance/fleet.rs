@@ -2,6 +2,7 @@
 
 mod agents;
 mod commands;
+mod credentials;
 mod processes;
 mod settings;
 mod words;
@@ -135,7 +136,9 @@ impl Fleet {
                 let uid = self.uid().as_bytes().to_vec();
                 let message = AgentToServer { instance_uid: uid, ..Default::default() };
                 let body = message.encode_to_vec();
-                while self.post_once(&[], body.clone()).await.status != StatusCode::OK {
+                // Who is sent away was heard.
+                let heard = [StatusCode::OK, StatusCode::UNAUTHORIZED];
+                while !heard.contains(&self.post_once(&[], body.clone()).await.status) {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }

@@ -59,6 +59,10 @@ impl Registrar {
         // Often enough that nothing expires between two of them.
         let every = (self.lifetime / 100).clamp(LOOK, HOUR);
         let mut renewed: Option<Instant> = None;
+        // Whoever leads: the first of them makes it.
+        while !self.make_key().await {
+            tick.tick().await;
+        }
         loop {
             tokio::select! {
                 biased;
@@ -80,6 +84,17 @@ impl Registrar {
                 }
             }
         }
+    }
+
+    /// Makes the key that credentials are signed with, before anybody is given one: gateways know
+    /// it by the time that somebody comes with that.
+    async fn make_key(&self) -> bool {
+        if let Err(error) = self.ledger.make_key(&*self.random).await {
+            tracing::warn!(%error, "no credential can be issued");
+            return false;
+        }
+        roll::changed(&self.bus, &self.limits).await;
+        true
     }
 
     /// Decides about everybody who came since, as many at a time as workers take.

@@ -14,6 +14,7 @@ mod limits;
 mod live;
 mod msg;
 mod overload;
+mod sec;
 mod seq;
 mod start;
 mod stat;
@@ -206,4 +207,10 @@ cases! {
     cmd::cmd_03_a_restart_is_there_without_a_value => ["CMD-03"],
     cmd::cmd_04_who_polls_is_told_once => ["CMD-04"],
     cmd::cmd_04_who_comes_back_is_not_told_again => ["CMD-04"],
+    sec::conn_12_an_agent_exchanges_its_token_for_its_own => ["CONN-12", "SEC-04"],
+    sec::sec_01_strangers_get_401_and_no_record => ["SEC-01", "SEC-02"],
+    sec::sec_04_who_enrolls_is_given_its_own_and_comes_with_it =>
+        ["SEC-04", "SEC-10", "CONN-12"],
+    sec::sec_05_who_is_revoked_goes_at_once_and_alone => ["SEC-05", "SEC-10"],
+    sec::sec_09_who_waits_is_told_nothing => ["SEC-03", "SEC-09"],
 }

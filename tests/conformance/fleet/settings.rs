@@ -42,8 +42,21 @@ impl Fleet {
     /// classes. Returns once every worker knows: when each new agent is offered something else
     /// than before, and the same as the others.
     pub(crate) async fn give_settings(&self, case: &str, class: &str, settings: Settings) {
-        let name = format!("{case}-{}", class.replace('/', "-"));
         let before = self.newcomer(case).await;
+        self.assign_settings(case, class, settings).await;
+        let known = async {
+            let mut in_a_row = 0;
+            while in_a_row < KNOWN_IN_A_ROW {
+                let other = self.newcomer(case).await != before;
+                in_a_row = if other { in_a_row + 1 } else { 0 };
+            }
+        };
+        tokio::time::timeout(PATIENCE, known).await.expect("the decision is known");
+    }
+
+    /// The same, without looking who knows.
+    pub(crate) async fn assign_settings(&self, case: &str, class: &str, settings: Settings) {
+        let name = format!("{case}-{}", class.replace('/', "-"));
         self.try_settings(&name, class, settings).await.unwrap();
         let assignment = Assignment {
             name: format!("assignments/{name}"),
@@ -53,14 +66,6 @@ impl Fleet {
         };
         let request = SetAssignmentRequest { assignment: Some(assignment), validate_only: false };
         AssignmentsClient::new(self.channel.clone()).set_assignment(request).await.unwrap();
-        let known = async {
-            let mut in_a_row = 0;
-            while in_a_row < KNOWN_IN_A_ROW {
-                let other = self.newcomer(case).await != before;
-                in_a_row = if other { in_a_row + 1 } else { 0 };
-            }
-        };
-        tokio::time::timeout(PATIENCE, known).await.expect("the decision is known");
     }
 
     /// What a new agent of a case that takes everything is offered.

@@ -134,6 +134,11 @@ impl Ledger {
         Ok(self.fleet_key().await?.map(|key| key.public_key))
     }
 
+    /// Makes what signs credentials, where there is none.
+    pub(crate) async fn make_key(&self, random: &dyn Random) -> Result<(), Error> {
+        self.signer(random).await.map(drop)
+    }
+
     /// What signs credentials. It is made when it is first needed.
     async fn signer(&self, random: &dyn Random) -> Result<Signer, Error> {
         let vault = self.vault()?;

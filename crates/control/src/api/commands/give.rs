@@ -331,6 +331,10 @@ fn left_out(shown: &Shown, order: &Order) -> Option<LeftOut> {
 /// What an agent lacks for an action.
 fn unable(shown: &Shown, action: &Action) -> Option<String> {
     let summary = &shown.entry.summary;
+    // Its connection may be closed all the same.
+    if action.is_told() && summary.admission.as_ref().is_some_and(|it| it.is_pending()) {
+        return Some("waits to be let in and is told nothing".to_owned());
+    }
     match action {
         Action::Restart => {
             let bit = AgentCapabilities::AcceptsRestartCommand;

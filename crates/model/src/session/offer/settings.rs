@@ -170,7 +170,10 @@ fn is_to_be_told(
         return true;
     };
     let repeated = contradicted == Some((told.epoch, told.n));
-    let forgot = contradicted.is_some() && told.times < OPAMP_TOLD_MAX;
+    // So does an agent that came back with what it was to exchange.
+    let came_without = record.admission.as_ref().is_some_and(|it| !it.by.is_empty());
+    let contradicts = contradicted.is_some() || came_without && told.epoch != record.epoch;
+    let forgot = contradicts && told.times < OPAMP_TOLD_MAX;
     told.start_time_unix_nano != start_time(record) || repeated || forgot
 }
 
