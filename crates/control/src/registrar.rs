@@ -140,7 +140,7 @@ impl Registrar {
         }
         let enrolled = self.enrolled_by(by, &new).await?;
         let (enrolled, others) = new.split_at(enrolled);
-        self.issue_each(enrolled).await?;
+        self.issue_each(by, enrolled).await?;
         let ask = |uid: &InstanceUid| {
             let (ledger, uid, by) = (self.ledger.clone(), *uid, by.to_owned());
             async move { ledger.note_asked(&uid, &by).await }
@@ -179,12 +179,13 @@ impl Registrar {
         }
     }
 
-    async fn issue_each(&self, uids: &[InstanceUid]) -> Result<(), Error> {
+    async fn issue_each(&self, by: &str, uids: &[InstanceUid]) -> Result<(), Error> {
         let issue = |uid: &InstanceUid| {
             let (ledger, random, uid) = (self.ledger.clone(), self.random.clone(), *uid);
-            let expires_unix = expiry(ledger.clock.now().0, self.lifetime);
+            let (by, expires_unix) = (by.to_owned(), expiry(ledger.clock.now().0, self.lifetime));
             async move {
-                let (issue, nobody) = (Issue { uid, expires_unix, only: false }, Actor::default());
+                let issue = Issue { uid, by, expires_unix, only: false };
+                let nobody = Actor::default();
                 ledger.issue_credential(issue, &nobody, &*random).await.map(drop)
             }
         };
@@ -209,7 +210,7 @@ impl Registrar {
         }
         metrics::gauge!("muster_control_enrollments_waiting").set(f64::from(waiting));
         for batch in due.chunks(self.limits.reassess_max) {
-            self.issue_each(batch).await?;
+            self.issue_each("", batch).await?;
             tracing::info!(agents = batch.len(), "credentials renewed");
             admitted(&self.bus, &self.limits, batch).await?;
         }

@@ -132,7 +132,7 @@ impl AgentCredential {
     /// After the agent came with this. The first time counts, until it is enrolled anew.
     #[must_use]
     pub fn asked(self, now: Timestamp, enrollment: &str) -> Self {
-        match self.enrollment.is_empty() {
+        match self.enrollment.is_empty() && !enrollment.is_empty() {
             true => Self { enrollment: enrollment.to_owned(), asked: now, ..self },
             false => self,
         }

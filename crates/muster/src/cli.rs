@@ -13,6 +13,7 @@ mod configs;
 mod consent;
 mod context;
 mod contexts;
+mod credentials;
 mod custom;
 mod enrollment;
 mod files;
@@ -81,6 +82,11 @@ enum Command {
     ///
     /// A token is shown once, when it is made.
     EnrollmentTokens(enrollment::Args),
+    /// See and decide which agents have credentials of their own
+    ///
+    /// An agent that comes with an enrollment token is given one over its connection, or waits
+    /// for an operator.
+    Credentials(credentials::Args),
     /// Decide which agents run which config
     ///
     /// An assignment gives the agents that a selector selects one revision of a config. Where
@@ -185,6 +191,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Settings(args) => settings::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
         Command::EnrollmentTokens(args) => enrollment::run(args).await,
+        Command::Credentials(args) => credentials::run(args).await,
         Command::Custom(args) => custom::run(args).await,
         Command::Restart(args) => commands::give::restart(args).await,
         Command::Refresh(args) => commands::give::refresh(args).await,

@@ -135,7 +135,8 @@ pub(crate) async fn sec_04_who_enrolls_is_given_its_own_and_comes_with_it(fleet:
     message.sequence_num += 1;
     assert_eq!(error_type(&answer(&mut socket, &message).await), None);
     fleet.until(uid, |agent| agent.admission() == AgentAdmission::Credential).await;
-    fleet.until_credential(uid, |it| it.proven_serial == 1).await;
+    let proven = fleet.until_credential(uid, |it| it.proven_serial == 1).await;
+    assert_eq!((&*proven.enrollment, proven.state()), ("enrollmentTokens/ci", State::Active));
 
     // Who else knows the token does not come in its name, nor it in others'.
     let mut thief = connect(&fleet, &token).await.unwrap();

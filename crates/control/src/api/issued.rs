@@ -29,7 +29,7 @@ impl Api {
                 expires.0.div_ceil(1000)
             }
         };
-        let issue = Issue { uid, expires_unix, only: request.revoke_older };
+        let issue = Issue { uid, by: String::new(), expires_unix, only: request.revoke_older };
         let (issued, token) = self.ledger.issue_credential(issue, actor, &*self.random).await?;
         self.spread(&uid, actor, "issued").await;
         let token = String::from_utf8_lossy(token.reveal()).into_owned();
@@ -74,7 +74,7 @@ impl Api {
         what: &'static str,
     ) -> Result<v1::Credential, Error> {
         let expires_unix = expiry(self.ledger.clock.now().0, self.credential_lifetime);
-        let issue = Issue { uid: *uid, expires_unix, only: false };
+        let issue = Issue { uid: *uid, by: String::new(), expires_unix, only: false };
         let (issued, _) = self.ledger.issue_credential(issue, actor, &*self.random).await?;
         self.spread(uid, actor, what).await;
         Ok(self.told(&issued))

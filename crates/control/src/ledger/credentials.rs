@@ -18,9 +18,11 @@ use crate::Error;
 use crate::actor::Actor;
 
 /// What an agent is to be given.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Issue {
     pub(crate) uid: InstanceUid,
+    /// Resource name of what it came with for this; empty if it did not.
+    pub(crate) by: String,
     pub(crate) expires_unix: u64,
     /// Those that were issued before are good no more.
     pub(crate) only: bool,
@@ -35,9 +37,10 @@ impl Ledger {
         random: &dyn Random,
     ) -> Result<(AgentCredential, Secret), Error> {
         let signer = self.signer(random).await?;
-        let Issue { uid, expires_unix, only } = issue;
+        let Issue { uid, by, expires_unix, only } = issue;
         let issued = self.change_credential(&uid, |credential| {
-            Ok(credential.issued(self.clock.now(), actor.name(), expires_unix, only))
+            let now = self.clock.now();
+            Ok(credential.asked(now, &by).issued(now, actor.name(), expires_unix, only))
         });
         let issued = issued.await?;
         let uid = *uid.as_bytes();

@@ -176,6 +176,38 @@ pub(super) const ENROLLMENT_REVOKE: &str = "\
 Examples:
   muster enrollment-tokens revoke rollout-7";
 
+pub(super) const CREDENTIALS_LIST: &str = "\
+Examples:
+  muster credentials list
+  # Who waits to be let in
+  muster credentials list --state pending -o name";
+
+pub(super) const CREDENTIALS_GET: &str = "\
+Examples:
+  muster credentials get 0192a3b4-5c6d-7e8f-9012-3456789abcde -o json";
+
+pub(super) const CREDENTIALS_APPROVE: &str = "\
+Examples:
+  muster credentials approve 0192a3b4-5c6d-7e8f-9012-3456789abcde";
+
+pub(super) const CREDENTIALS_ROTATE: &str = "\
+Examples:
+  muster credentials rotate 0192a3b4-5c6d-7e8f-9012-3456789abcde";
+
+pub(super) const CREDENTIALS_REVOKE: &str = "\
+Examples:
+  muster credentials revoke 0192a3b4-5c6d-7e8f-9012-3456789abcde";
+
+pub(super) const CREDENTIALS_RESET: &str = "\
+Examples:
+  muster credentials reset 0192a3b4-5c6d-7e8f-9012-3456789abcde";
+
+pub(super) const CREDENTIALS_ISSUE: &str = "\
+Examples:
+  muster credentials issue 0192a3b4-5c6d-7e8f-9012-3456789abcde --expires-in 30d
+  # In place of all that the agent has
+  muster credentials issue 0192a3b4-5c6d-7e8f-9012-3456789abcde --revoke-older";
+
 pub(super) const ASSIGN_SET: &str = "\
 Examples:
   # All agents, where nothing of a higher priority selects them

@@ -8,8 +8,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use control::v1::impact::Kind;
 use control::v1::{
-    Agent, AgentConnectionSettings, AgentPackages, Assignment, Config, ConfigRevision,
-    ConfigStatus, ConnectionStatus, Hold, Impact, ReceivedCustomMessage, WatchAgentsResponse,
+    Agent, AgentAdmission, AgentConnectionSettings, AgentPackages, Assignment, Config,
+    ConfigRevision, ConfigStatus, ConnectionStatus, Hold, Impact, ReceivedCustomMessage,
+    WatchAgentsResponse,
 };
 use opamp::v1::any_value::Value as Any;
 use opamp::v1::{AgentConfigFile, AnyValue, ComponentDetails, ComponentHealth, KeyValue};
@@ -18,12 +19,14 @@ use serde_json::{Map, Value, json};
 use super::names::short;
 
 mod commands;
+mod credential;
 mod enrollment;
 mod fleet;
 mod settings;
 pub(super) mod wire;
 
 pub(super) use commands::{action, command, command_state, command_target, has_effect};
+pub(super) use credential::credential;
 pub(super) use enrollment::enrollment_token;
 pub(super) use fleet::{gateway, status};
 pub(super) use settings::{settings, settings_endpoint, settings_revision};
@@ -55,6 +58,7 @@ pub(super) fn agent(agent: &Agent) -> Value {
             "error": text(&config.error_message),
         },
         "packages": agent.packages.as_ref().map(packages),
+        "admission": admission(agent),
         "connection_settings": agent.connection_settings.as_ref().map(connection_settings),
         "first_seen": time(agent.first_seen_time.as_ref()),
         "last_seen": time(agent.last_seen_time.as_ref()),
@@ -110,6 +114,17 @@ fn packages(packages: &AgentPackages) -> Value {
         "error": text(&packages.error_message),
         "download_percent": packages.download_percent,
     })
+}
+
+/// How it comes in; nothing where agents have no credentials.
+fn admission(agent: &Agent) -> Option<&'static str> {
+    match agent.admission() {
+        AgentAdmission::Unspecified => None,
+        AgentAdmission::Credential => Some("credential"),
+        AgentAdmission::Enrolled => Some("enrolled"),
+        AgentAdmission::Pending => Some("pending"),
+        AgentAdmission::Revoked => Some("revoked"),
+    }
 }
 
 fn connection_settings(settings: &AgentConnectionSettings) -> Value {

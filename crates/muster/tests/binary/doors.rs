@@ -12,13 +12,19 @@ const TOKEN: &str = "a-token-that-is-secret";
 
 /// What a door answers to a poll in the clear with an `Authorization` header, or without.
 fn answer(address: &str, authorization: &str) -> String {
+    post(address, authorization, &[])
+}
+
+/// The answer to a poll with this body.
+fn post(address: &str, authorization: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let request = format!(
         "POST /v1/opamp HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n{authorization}\
-         Content-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
+         Content-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+        body.len()
     );
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(&[request.as_bytes(), body].concat()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
@@ -178,6 +184,27 @@ fn agents_come_in_with_a_token_that_enrolls_until_it_is_revoked() {
     let listed = server.ok(&["enrollment-tokens", "list"]);
     assert!(listed.contains("0 of 2") && listed.contains("env=prod"), "{listed}");
     assert!(!listed.contains("mse_"), "{listed}");
+    // Field 1 of AgentToServer, a uid.
+    let message = [&[0x0a, 16][..], &[7; 16]].concat();
+    assert!(post(address, &shown, &message).starts_with("HTTP/1.1 200 "));
+    let seen = || {
+        let listed = server.ok(&["credentials", "list", "--state", "active", "-o", "name"]);
+        if listed.lines().count() == 1 { Ok(listed) } else { Err(listed) }
+    };
+    let uid = wait("given a credential", seen);
+    let uid = uid.trim_end();
+    let got = server.ok(&["credentials", "get", uid]);
+    assert!(got.contains("enrollmentTokens/ci") && !got.contains("msa_"), "{got}");
+    assert!(server.ok(&["enrollment-tokens", "list"]).contains("1 of 2"));
+    let issued = server.ok(&["credentials", "issue", uid, "--expires-in", "1h"]);
+    assert!(issued.starts_with("msa_"), "{issued}");
+    assert!(server.ok(&["credentials", "rotate", uid, "-o", "json"]).contains("\"serial\": 3"));
+    assert!(server.ok(&["credentials", "deny", uid]).contains("revoked"));
+    let again = server.client(&["credentials", "rotate", uid]);
+    assert!(!again.status.success() && stderr(&again).contains("approve"), "{}", stderr(&again));
+    assert!(server.ok(&["credentials", "approve", uid]).contains("active"));
+    assert!(server.ok(&["credentials", "reset", uid]).contains("reset"));
+    assert!(server.ok(&["agents", "get", uid, "-o", "json"]).contains("\"admission\":"));
     assert!(server.ok(&["enrollment-tokens", "revoke", "ci"]).contains("revoked"));
     let refused = || answer(address, &shown).starts_with("HTTP/1.1 401 ");
     wait("refused", || if refused() { Ok(()) } else { Err("still let in") });
