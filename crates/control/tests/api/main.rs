@@ -13,6 +13,7 @@ mod intent;
 mod life;
 mod lists;
 mod reaper;
+mod registrar;
 mod rig;
 mod settings;
 mod status;
