@@ -22,9 +22,9 @@ use crate::rig::{PATIENCE, Rig, bare, claim, hello, instance, until};
 
 /// A store that is away while told to be.
 #[derive(Debug, Clone, Default)]
-struct Flaky {
+pub(crate) struct Flaky {
     inner: Memory,
-    away: Arc<AtomicBool>,
+    pub(crate) away: Arc<AtomicBool>,
     /// Panics when it is to write the record of the agent with this uid; 0 for none.
     brittle: Arc<AtomicU8>,
     /// Reads take as long as it takes until this is rung.
@@ -32,6 +32,11 @@ struct Flaky {
 }
 
 impl Flaky {
+    /// One over a store that others look into.
+    pub(crate) fn over(inner: Memory) -> Self {
+        Self { inner, ..Self::default() }
+    }
+
     fn check(&self) -> Result<(), Error> {
         match self.away.load(Ordering::Relaxed) {
             true => Err(Error::Unavailable("told to be away".to_owned())),
@@ -143,7 +148,7 @@ impl Bus for Logless {
 #[tokio::test]
 async fn nothing_is_acknowledged_while_the_store_is_away() {
     let mut rig = Rig::idle(Arc::new(InProcess::default())).await;
-    let flaky = Flaky { inner: rig.records.clone(), ..Flaky::default() };
+    let flaky = Flaky::over(rig.records.clone());
     rig.start_worker("w1", Arc::new(flaky.clone())).await;
     rig.accepted(claim("gw", 1, &hello(1, 0))).await;
     flaky.away.store(true, Ordering::Relaxed);
@@ -158,7 +163,7 @@ async fn nothing_is_acknowledged_while_the_store_is_away() {
 #[tokio::test]
 async fn a_panic_costs_the_message_that_met_it_and_its_agent_waits() {
     let mut rig = Rig::idle(Arc::new(InProcess::default())).await;
-    let flaky = Flaky { inner: rig.records.clone(), ..Flaky::default() };
+    let flaky = Flaky::over(rig.records.clone());
     rig.start_worker("w1", Arc::new(flaky.clone())).await;
     flaky.brittle.store(2, Ordering::Relaxed);
     let mut put_off = None;

@@ -6,6 +6,7 @@ mod brake;
 mod broken;
 mod commands;
 mod components;
+mod credentials;
 mod custom;
 mod faults;
 mod life;

@@ -67,6 +67,18 @@ impl Rig {
 
     /// Starts a worker over these records and waits until it is ready.
     pub(crate) async fn start_worker(&mut self, name: &str, records: Arc<dyn Store>) {
+        let ledger = Arc::new(self.ledger.clone());
+        self.start_worker_with(name, records, ledger, Config::default()).await;
+    }
+
+    /// The same with another ledger, and set up otherwise but for its limits.
+    pub(crate) async fn start_worker_with(
+        &mut self,
+        name: &str,
+        records: Arc<dyn Store>,
+        ledger: Arc<dyn Store>,
+        config: Config,
+    ) {
         let bus = Client::new(self.raw.clone(), "test", name, self.clock.clone()).await.unwrap();
         let limits = Limits {
             ready_interval: Duration::from_millis(5),
@@ -74,8 +86,7 @@ impl Rig {
             ..Limits::default()
         };
         let random = Arc::new(Dice::default());
-        let ledger = Arc::new(self.ledger.clone());
-        let config = Config { limits, ..Config::default() };
+        let config = Config { limits, ..config };
         let worker =
             Arc::new(Worker::new(config, bus, records, ledger, self.clock.clone(), random));
         let (running, shutdown) = (worker.clone(), self.shutdown.clone());
