@@ -1,8 +1,8 @@
 //! Every goal there is.
 
 use super::{
-    Goal, blast, busless, clocks, commands, faults, moves, overload, readers, rehome, rolling,
-    secrets, silence, simulation, vanished, wiped, wire,
+    Goal, blast, busless, clocks, commands, faults, moves, overload, readers, rehome, revoked,
+    rolling, secrets, silence, simulation, strangers, vanished, wiped, wire,
 };
 
 /// In the order of their ids.
@@ -97,8 +97,9 @@ pub(super) const GOALS: &[Goal] = &[
     goal("S3", "memory bound under announced giants", "at most 256 MB"),
     goal("S4", "WebSocket conformance", "100 % of the case list"),
     goal("S5", "authorization matrix", "0 unexpected allows"),
-    goal("S6", "impersonation", "10,000 tries, 0 succeed"),
-    goal("S7", "revocation", "live connection closed within 2 s on any gateway"),
+    goal("S6", "impersonation", "10,000 tries, 0 succeed").measured(strangers::measure),
+    goal("S7", "revocation", "live connection closed within 2 s on any gateway")
+        .measured(revoked::measure),
     goal("S8", "compromised gateway", "50 probes, 0 pass"),
     goal("S9", "bad config", "reaches at most 50 agents or 1 %").measured(blast::measure),
     goal("S10", "secrets", "20 planted, 0 found anywhere").measured(secrets::measure),

@@ -19,7 +19,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["agent", "bus", "control", "fleet", "gateway", "model", "opamp", "store"]),
     ("proxy", &[]),
     ("chaos", &["agent", "control", "opamp", "proxy", "services"]),
-    ("xtask", &["agent", "chaos", "proxy", "services"]),
+    ("xtask", &["agent", "chaos", "opamp", "proxy", "services", "trust"]),
     ("muster-loadtest", &["agent"]),
     ("tests", &["agent", "services"]),
 ];
