@@ -3,9 +3,12 @@
 mod agents;
 mod commands;
 mod credentials;
+mod packages;
 mod processes;
 mod settings;
 mod words;
+
+pub(crate) use packages::file;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

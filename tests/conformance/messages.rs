@@ -11,6 +11,9 @@ pub(crate) const METRICS: u64 = AgentCapabilities::ReportsOwnMetrics as u64;
 pub(crate) const LOGS: u64 = AgentCapabilities::ReportsOwnLogs as u64;
 pub(crate) const OPAMP: u64 = AgentCapabilities::AcceptsOpAmpConnectionSettings as u64;
 pub(crate) const OTHER: u64 = AgentCapabilities::AcceptsOtherConnectionSettings as u64;
+/// Takes packages and says what became of them.
+pub(crate) const PACKAGES: u64 =
+    AgentCapabilities::AcceptsPackages as u64 | AgentCapabilities::ReportsPackageStatuses as u64;
 /// They say what became of them.
 pub(crate) const STATUS: u64 = AgentCapabilities::ReportsConnectionSettingsStatus as u64;
 /// All of it.

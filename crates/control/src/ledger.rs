@@ -6,6 +6,7 @@ mod commands;
 pub(crate) mod credentials;
 mod enrollment;
 pub(crate) mod labels;
+pub(crate) mod packages;
 pub(crate) mod settings;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments};
-use model::packages::PackageSetRef;
 use model::{Clock, Config, ConfigHash, Revision};
 use opamp::v1::{AgentConfigFile, AgentConfigMap};
 use prost::Message as _;
@@ -120,27 +120,15 @@ impl Ledger {
         }
     }
 
-    /// One revision of a package set.
-    pub(crate) fn package_set(&self, name: &str, _: Which) -> Result<PackageSetRef, Error> {
-        Err(Error::NotFound(format!("packageSets/{name}")))
-    }
-
     /// Every config, by name.
     pub(crate) async fn configs(&self) -> Result<BTreeMap<String, Config>, Error> {
         let mut configs = BTreeMap::new();
-        for shard in 0..SHARDS {
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor {
-                let page = self.within(self.store.scan(Table::Configs, shard, from)).await?;
-                for (key, stored) in page.entries {
-                    match tables::configs::decode(&key, &stored.value) {
-                        Ok(read) => {
-                            configs.insert(read.value.name.clone(), read.value);
-                        }
-                        Err(error) => self.set_aside(&key, &stored, &error).await,
-                    }
+        for (key, stored) in self.entries(Table::Configs).await? {
+            match tables::configs::decode(&key, &stored.value) {
+                Ok(read) => {
+                    configs.insert(read.value.name.clone(), read.value);
                 }
-                cursor = page.next;
+                Err(error) => self.set_aside(&key, &stored, &error).await,
             }
         }
         Ok(configs)
@@ -270,6 +258,20 @@ impl Ledger {
         let value = tables::intent::encode(&held.value, &held.unknown);
         let written = self.write(Key::intent(), held.version, value).await?;
         Ok(written.map(|version| version.0))
+    }
+
+    /// Every value of a table.
+    async fn entries(&self, table: Table) -> Result<Vec<(Key, Stored)>, Error> {
+        let mut all = Vec::new();
+        for shard in 0..SHARDS {
+            let mut cursor = Some(Cursor::default());
+            while let Some(from) = cursor {
+                let page = self.within(self.store.scan(table, shard, from)).await?;
+                all.extend(page.entries);
+                cursor = page.next;
+            }
+        }
+        Ok(all)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Stored>, Error> {

@@ -43,6 +43,7 @@ use crate::v1::connection_settings_server::ConnectionSettingsServer;
 use crate::v1::credentials_server::CredentialsServer;
 use crate::v1::custom_messages_server::CustomMessagesServer;
 use crate::v1::fleet_server::{Fleet, FleetServer};
+use crate::v1::packages_server::PackagesServer;
 use crate::view::{Feed, View};
 use crate::watch::Watches;
 use crate::{Error, Limits, incoming, v1};
@@ -375,6 +376,7 @@ impl Control {
         let components = ComponentsServer::new(api.clone());
         let settings = ConnectionSettingsServer::new(api.clone());
         let credentials = CredentialsServer::new(api.clone());
+        let packages = PackagesServer::new(api.clone());
         // Whether it serves is everybody's to know; all else is for operators.
         let door = Doorkeeper(self.door.clone());
         let v1 = reflection().build_v1().map_err(broken)?;
@@ -395,6 +397,7 @@ impl Control {
             .add_service(InterceptedService::new(configs, door.clone()))
             .add_service(InterceptedService::new(settings, door.clone()))
             .add_service(InterceptedService::new(credentials, door.clone()))
+            .add_service(InterceptedService::new(packages, door.clone()))
             .add_service(InterceptedService::new(AssignmentsServer::new(api), door)))
     }
 }
@@ -409,6 +412,7 @@ async fn report_health(reporter: HealthReporter, view: Arc<View>, stop: Cancella
         CustomMessagesServer::<Api>::NAME,
         CommandsServer::<Api>::NAME,
         CredentialsServer::<Api>::NAME,
+        PackagesServer::<Api>::NAME,
     ];
     // It answers from the start: it is asked when something is amiss.
     reporter.set_service_status(FleetServer::<Api>::NAME, ServingStatus::Serving).await;

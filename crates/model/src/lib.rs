@@ -12,6 +12,7 @@
 
 pub mod assign;
 pub mod brake;
+pub mod catalogue;
 pub mod command;
 pub mod components;
 pub mod config;

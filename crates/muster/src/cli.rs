@@ -24,11 +24,14 @@ mod json;
 mod names;
 mod offers;
 mod output;
+mod package_sets;
+mod packages;
 mod restore;
 mod settings;
 mod status;
 mod target;
 mod time;
+mod yaml;
 
 use clap::{Parser, Subcommand};
 pub(crate) use output::print;
@@ -78,6 +81,14 @@ enum Command {
     /// Where agents send their own telemetry, how they connect to this server or another one, and
     /// what else they connect to. No agent gets settings that are not assigned.
     Settings(settings::Args),
+    /// Keep versions of packages for agents
+    ///
+    /// What there is to install: files for each kind of agent, by where they are and their SHA-256.
+    Packages(packages::Args),
+    /// Keep sets of packages, as numbered revisions
+    ///
+    /// A set is all that an agent is to have. No agent gets a set that is not assigned.
+    PackageSets(package_sets::Args),
     /// Make and revoke the tokens that agents show the first time they come
     ///
     /// A token is shown once, when it is made.
@@ -190,6 +201,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(args) => configs::run(args).await,
         Command::Settings(args) => settings::run(args).await,
         Command::Assign(args) => assignments::run(args).await,
+        Command::Packages(args) => packages::run(args).await,
+        Command::PackageSets(args) => package_sets::run(args).await,
         Command::EnrollmentTokens(args) => enrollment::run(args).await,
         Command::Credentials(args) => credentials::run(args).await,
         Command::Custom(args) => custom::run(args).await,

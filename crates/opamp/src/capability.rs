@@ -8,6 +8,7 @@ pub const SERVER: u64 = ServerCapabilities::AcceptsStatus as u64
     | ServerCapabilities::OffersRemoteConfig as u64
     | ServerCapabilities::AcceptsEffectiveConfig as u64
     | ServerCapabilities::AcceptsPackagesStatus as u64
+    | ServerCapabilities::OffersPackages as u64
     | ServerCapabilities::OffersConnectionSettings as u64;
 
 /// Whether an agent's mask has a bit.

@@ -110,11 +110,15 @@ pub enum Table {
     Revocations,
     /// What the fleet signs with.
     Authority,
+    /// Versions of packages, by package and version.
+    Packages,
+    /// Sets of packages, by name.
+    PackageSets,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 13] = [
+    pub const ALL: [Table; 15] = [
         Table::Agents,
         Table::Configs,
         Table::Intent,
@@ -128,6 +132,8 @@ impl Table {
         Table::Credentials,
         Table::Revocations,
         Table::Authority,
+        Table::Packages,
+        Table::PackageSets,
     ];
 
     /// Its name in keys. Stored: never changed.
@@ -146,6 +152,8 @@ impl Table {
             Self::Credentials => "credentials",
             Self::Revocations => "revocations",
             Self::Authority => "authority",
+            Self::Packages => "packages",
+            Self::PackageSets => "package_sets",
         }
     }
 }

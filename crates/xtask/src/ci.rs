@@ -25,7 +25,8 @@ pub(crate) fn ci(root: &Path) -> anyhow::Result<()> {
         cargo(root, &[&["test", "--workspace", "--no-fail-fast"][..], &PROFILE].concat())
     })?;
     step("goals", || {
-        let goals = ["P8", "S9", "F3", "R2", "R3", "R4", "R5", "R6", "R7", "R11", "F17"];
+        let goals =
+            ["P8", "S9", "F3", "R2", "R3", "R4", "R5", "R6", "R7", "R11", "F17", "S6", "S7"];
         cargo(root, &[&["xtask", "goal", "--smoke"][..], &goals].concat())
     })?;
     step("docs", || {

@@ -11,9 +11,11 @@ const FILES: &[&str] = &[
     "muster/bus/v1/event.proto",
     "muster/control/v1/control.proto",
     "muster/control/v1/credentials.proto",
+    "muster/control/v1/packages.proto",
     "muster/control/v1/settings.proto",
     "muster/state/v1/state.proto",
     "muster/state/v1/credentials.proto",
+    "muster/state/v1/packages.proto",
     "muster/state/v1/settings.proto",
 ];
 const LIST: &str = "proto/muster/fields.txt";

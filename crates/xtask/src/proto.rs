@@ -35,6 +35,7 @@ const TARGETS: &[Target] = &[
         crate_name: "store",
         files: &[
             "muster/state/v1/state.proto",
+            "muster/state/v1/packages.proto",
             "muster/state/v1/settings.proto",
             "muster/state/v1/credentials.proto",
         ],
@@ -46,6 +47,7 @@ const TARGETS: &[Target] = &[
         crate_name: "control",
         files: &[
             "muster/control/v1/control.proto",
+            "muster/control/v1/packages.proto",
             "muster/control/v1/settings.proto",
             "muster/control/v1/credentials.proto",
         ],

@@ -14,6 +14,7 @@ mod limits;
 mod live;
 mod msg;
 mod overload;
+mod pkg;
 mod sec;
 mod seq;
 mod start;
@@ -129,7 +130,7 @@ cases! {
     client::cap_04_every_capability_at_once => ["CAP-04"],
     cap::cap_05_capabilities_change_at_any_time => ["CAP-05"],
     cap::cap_06_unknown_bits_are_kept => ["CAP-06"],
-    cap::cap_07_only_what_is_there_is_declared => ["CAP-07"],
+    cap::cap_07_only_what_is_there_is_declared => ["CAP-07", "PKG-19"],
     cap::cap_08_zero_means_unchanged => ["CAP-08"],
     stat::stat_01_every_kind_of_value_round_trips => ["STAT-01"],
     stat::stat_02_selectors_see_attributes => ["STAT-02"],
@@ -207,6 +208,15 @@ cases! {
     cmd::cmd_03_a_restart_is_there_without_a_value => ["CMD-03"],
     cmd::cmd_04_who_polls_is_told_once => ["CMD-04"],
     cmd::cmd_04_who_comes_back_is_not_told_again => ["CMD-04"],
+    pkg::pkg_01_who_takes_packages_is_told_all_of_them_with_their_hashes =>
+        ["PKG-01", "PKG-02", "PKG-05", "PKG-06", "PKG-07", "PKG-08", "PKG-09", "PKG-11"],
+    pkg::pkg_03_a_stale_hash_brings_the_offer_and_the_right_one_does_not =>
+        ["PKG-03", "PKG-07", "PKG-13"],
+    pkg::pkg_04_files_fit_the_agent_and_a_set_is_whole_or_not_offered => ["PKG-04"],
+    pkg::pkg_14_statuses_are_shown_and_what_failed_is_not_offered_again =>
+        ["PKG-14", "PKG-15", "PKG-18"],
+    pkg::pkg_17_broken_statuses_are_acknowledged => ["PKG-16", "PKG-17"],
+    pkg::pkg_20_what_makes_no_sense_is_refused_with_its_field => ["PKG-20"],
     sec::conn_12_an_agent_exchanges_its_token_for_its_own => ["CONN-12", "SEC-04"],
     sec::sec_01_strangers_get_401_and_no_record => ["SEC-01", "SEC-02"],
     sec::sec_04_who_enrolls_is_given_its_own_and_comes_with_it =>

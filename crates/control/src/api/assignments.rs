@@ -144,7 +144,7 @@ impl Api {
         if !wanted.package_set_revision.is_empty() {
             let (field, name) = ("assignment.package_set_revision", &wanted.package_set_revision);
             let (set, which) = names::parse_revision_in(field, name, "packageSets")?;
-            return Ok(Content::Packages(self.ledger.package_set(set, which)?));
+            return Ok(Content::Packages(self.ledger.pinned_package_set(set, which).await?));
         }
         if !wanted.settings_revision.is_empty() {
             let (field, name) = ("assignment.settings_revision", &wanted.settings_revision);

@@ -14,6 +14,7 @@ mod labels;
 mod list;
 pub(crate) mod names;
 mod order;
+mod packages;
 pub(crate) mod page;
 mod settings;
 

@@ -4836,6 +4836,895 @@ pub mod components_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// One version of a package.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PackageVersion {
+    /// `packages/{package}/versions/{version}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "package_version::Type", tag = "2")]
+    pub r#type: i32,
+    /// What which agents get: 1 to 32, and the first that selects an agent counts.
+    #[prost(message, repeated, tag = "3")]
+    pub files: ::prost::alloc::vec::Vec<package_version::File>,
+    #[prost(message, optional, tag = "4")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Name of the token it was made with; empty where none was asked for.
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `PackageVersion`.
+pub mod package_version {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct File {
+        /// Label selector in Kubernetes grammar over labels and attributes; empty selects all.
+        #[prost(string, tag = "1")]
+        pub selector: ::prost::alloc::string::String,
+        /// Where agents fetch it, http or https.
+        #[prost(string, tag = "2")]
+        pub download_url: ::prost::alloc::string::String,
+        /// SHA-256 of its bytes.
+        #[prost(bytes = "vec", tag = "3")]
+        pub content_hash: ::prost::alloc::vec::Vec<u8>,
+        /// Detached signature as the publisher made it: told to agents unchanged. 64 KiB at most.
+        #[prost(bytes = "vec", tag = "4")]
+        pub signature: ::prost::alloc::vec::Vec<u8>,
+        /// Told and never taken: names everything that agents are told of this file.
+        #[prost(bytes = "vec", tag = "5")]
+        pub hash: ::prost::alloc::vec::Vec<u8>,
+    }
+    /// What a package is to an agent.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Type {
+        /// Taken for top-level.
+        Unspecified = 0,
+        /// The agent itself.
+        TopLevel = 1,
+        /// Something that it loads.
+        Addon = 2,
+    }
+    impl Type {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "TYPE_UNSPECIFIED",
+                Self::TopLevel => "TYPE_TOP_LEVEL",
+                Self::Addon => "TYPE_ADDON",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "TYPE_UNSPECIFIED" => Some(Self::Unspecified),
+                "TYPE_TOP_LEVEL" => Some(Self::TopLevel),
+                "TYPE_ADDON" => Some(Self::Addon),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreatePackageVersionRequest {
+    #[prost(message, optional, tag = "1")]
+    pub package_version: ::core::option::Option<PackageVersion>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPackageVersionRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPackageVersionsRequest {
+    /// At most this many; 0 lets the server choose. Values over 1,000 are lowered to it.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPackageVersionsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub package_versions: ::prost::alloc::vec::Vec<PackageVersion>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePackageVersionRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePackageVersionResponse {}
+/// A set of packages.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PackageSet {
+    /// `packageSets/{set}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub revisions: ::prost::alloc::vec::Vec<PackageSetRevision>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PackageSetRevision {
+    /// `packageSets/{set}/revisions/{revision}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// `packages/{package}/versions/{version}`, by package.
+    #[prost(string, repeated, tag = "3")]
+    pub package_versions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "4")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyPackageSetRequest {
+    /// `packageSets/{set}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// `packages/{package}/versions/{version}`: all that agents are to have, one version of each
+    /// package. Agents delete what is not in it.
+    #[prost(string, repeated, tag = "2")]
+    pub package_versions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPackageSetRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPackageSetsRequest {
+    /// At most this many; 0 lets the server choose. Values over 1,000 are lowered to it.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPackageSetsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub package_sets: ::prost::alloc::vec::Vec<PackageSet>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePackageSetRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePackageSetResponse {}
+/// Generated client implementations.
+pub mod packages_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    /// Versions of packages, which never change, and sets of them as numbered revisions. Agents get the
+    /// sets that are assigned to them. Files stay where they are: agents fetch them there.
+    #[derive(Debug, Clone)]
+    pub struct PackagesClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PackagesClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PackagesClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PackagesClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PackagesClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Adds a version. The same content again returns what is there; other content under a version
+        /// that is there is refused (FAILED_PRECONDITION).
+        pub async fn create_package_version(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreatePackageVersionRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageVersion>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Packages/CreatePackageVersion",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "CreatePackageVersion"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads a version.
+        pub async fn get_package_version(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPackageVersionRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageVersion>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Packages/GetPackageVersion",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "GetPackageVersion"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists versions by package and version.
+        pub async fn list_package_versions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPackageVersionsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPackageVersionsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Packages/ListPackageVersions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "ListPackageVersions"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a version. FAILED_PRECONDITION while a set names it.
+        pub async fn delete_package_version(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeletePackageVersionRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeletePackageVersionResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Packages/DeletePackageVersion",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "DeletePackageVersion"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds a revision of a set, and the set itself if it is new. The same packages as in the newest
+        /// revision add nothing and return that one.
+        pub async fn apply_package_set(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyPackageSetRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageSetRevision>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Packages/ApplyPackageSet");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "ApplyPackageSet"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads a set with its revisions.
+        pub async fn get_package_set(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPackageSetRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageSet>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Packages/GetPackageSet");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "GetPackageSet"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists sets by name.
+        pub async fn list_package_sets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPackageSetsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPackageSetsResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path =
+                http::uri::PathAndQuery::from_static("/muster.control.v1.Packages/ListPackageSets");
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "ListPackageSets"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a set. FAILED_PRECONDITION while an assignment names it. Agents keep what they have.
+        pub async fn delete_package_set(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeletePackageSetRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeletePackageSetResponse>, tonic::Status>
+        {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/muster.control.v1.Packages/DeletePackageSet",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("muster.control.v1.Packages", "DeletePackageSet"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod packages_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PackagesServer.
+    #[async_trait]
+    pub trait Packages: std::marker::Send + std::marker::Sync + 'static {
+        /// Adds a version. The same content again returns what is there; other content under a version
+        /// that is there is refused (FAILED_PRECONDITION).
+        async fn create_package_version(
+            &self,
+            request: tonic::Request<super::CreatePackageVersionRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageVersion>, tonic::Status>;
+        /// Reads a version.
+        async fn get_package_version(
+            &self,
+            request: tonic::Request<super::GetPackageVersionRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageVersion>, tonic::Status>;
+        /// Lists versions by package and version.
+        async fn list_package_versions(
+            &self,
+            request: tonic::Request<super::ListPackageVersionsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPackageVersionsResponse>, tonic::Status>;
+        /// Deletes a version. FAILED_PRECONDITION while a set names it.
+        async fn delete_package_version(
+            &self,
+            request: tonic::Request<super::DeletePackageVersionRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeletePackageVersionResponse>, tonic::Status>;
+        /// Adds a revision of a set, and the set itself if it is new. The same packages as in the newest
+        /// revision add nothing and return that one.
+        async fn apply_package_set(
+            &self,
+            request: tonic::Request<super::ApplyPackageSetRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageSetRevision>, tonic::Status>;
+        /// Reads a set with its revisions.
+        async fn get_package_set(
+            &self,
+            request: tonic::Request<super::GetPackageSetRequest>,
+        ) -> std::result::Result<tonic::Response<super::PackageSet>, tonic::Status>;
+        /// Lists sets by name.
+        async fn list_package_sets(
+            &self,
+            request: tonic::Request<super::ListPackageSetsRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPackageSetsResponse>, tonic::Status>;
+        /// Deletes a set. FAILED_PRECONDITION while an assignment names it. Agents keep what they have.
+        async fn delete_package_set(
+            &self,
+            request: tonic::Request<super::DeletePackageSetRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeletePackageSetResponse>, tonic::Status>;
+    }
+    /// Versions of packages, which never change, and sets of them as numbered revisions. Agents get the
+    /// sets that are assigned to them. Files stay where they are: agents fetch them there.
+    #[derive(Debug)]
+    pub struct PackagesServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PackagesServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PackagesServer<T>
+    where
+        T: Packages,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/muster.control.v1.Packages/CreatePackageVersion" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreatePackageVersionSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages>
+                        tonic::server::UnaryService<super::CreatePackageVersionRequest>
+                        for CreatePackageVersionSvc<T>
+                    {
+                        type Response = super::PackageVersion;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreatePackageVersionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::create_package_version(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreatePackageVersionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Packages/GetPackageVersion" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPackageVersionSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages> tonic::server::UnaryService<super::GetPackageVersionRequest>
+                        for GetPackageVersionSvc<T>
+                    {
+                        type Response = super::PackageVersion;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPackageVersionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::get_package_version(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPackageVersionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Packages/ListPackageVersions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPackageVersionsSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages> tonic::server::UnaryService<super::ListPackageVersionsRequest>
+                        for ListPackageVersionsSvc<T>
+                    {
+                        type Response = super::ListPackageVersionsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPackageVersionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::list_package_versions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPackageVersionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Packages/DeletePackageVersion" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeletePackageVersionSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages>
+                        tonic::server::UnaryService<super::DeletePackageVersionRequest>
+                        for DeletePackageVersionSvc<T>
+                    {
+                        type Response = super::DeletePackageVersionResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeletePackageVersionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::delete_package_version(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeletePackageVersionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Packages/ApplyPackageSet" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyPackageSetSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages> tonic::server::UnaryService<super::ApplyPackageSetRequest>
+                        for ApplyPackageSetSvc<T>
+                    {
+                        type Response = super::PackageSetRevision;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyPackageSetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::apply_package_set(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyPackageSetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Packages/GetPackageSet" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPackageSetSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages> tonic::server::UnaryService<super::GetPackageSetRequest> for GetPackageSetSvc<T> {
+                        type Response = super::PackageSet;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPackageSetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::get_package_set(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPackageSetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Packages/ListPackageSets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPackageSetsSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages> tonic::server::UnaryService<super::ListPackageSetsRequest>
+                        for ListPackageSetsSvc<T>
+                    {
+                        type Response = super::ListPackageSetsResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPackageSetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::list_package_sets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPackageSetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/muster.control.v1.Packages/DeletePackageSet" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeletePackageSetSvc<T: Packages>(pub Arc<T>);
+                    impl<T: Packages> tonic::server::UnaryService<super::DeletePackageSetRequest>
+                        for DeletePackageSetSvc<T>
+                    {
+                        type Response = super::DeletePackageSetResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeletePackageSetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Packages>::delete_package_set(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeletePackageSetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for PackagesServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "muster.control.v1.Packages";
+    impl<T> tonic::server::NamedService for PackagesServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyConnectionSettingsRequest {
     /// `connectionSettings/{name}`.

@@ -10,7 +10,7 @@ use opamp::InstanceUid;
 use store::tables::credentials::{
     FleetKey, decode, decode_key, decode_revocation, encode, encode_key, encode_revocation,
 };
-use store::{Cursor, Key, SHARDS, Stored, Table, Version};
+use store::{Key, Stored, Table, Version};
 use trust::{Credential, Secret, Signer};
 
 use super::{Held, Ledger};
@@ -224,19 +224,5 @@ impl Ledger {
                 Ok(Held { value, unknown, version: stored.version })
             }
         }
-    }
-
-    /// Every value of a table.
-    async fn entries(&self, table: Table) -> Result<Vec<(Key, Stored)>, Error> {
-        let mut all = Vec::new();
-        for shard in 0..SHARDS {
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor {
-                let page = self.within(self.store.scan(table, shard, from)).await?;
-                all.extend(page.entries);
-                cursor = page.next;
-            }
-        }
-        Ok(all)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::enrollment::EnrollmentToken;
 use store::tables::enrollment::{decode, encode};
-use store::{Cursor, Key, SHARDS, Table, Version};
+use store::{Key, Table, Version};
 
 use super::{Held, Ledger};
 use crate::Error;
@@ -44,20 +44,12 @@ impl Ledger {
         &self,
     ) -> Result<BTreeMap<String, EnrollmentToken>, Error> {
         let mut tokens = BTreeMap::new();
-        for shard in 0..SHARDS {
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor {
-                let scan = self.store.scan(Table::EnrollmentTokens, shard, from);
-                let page = self.within(scan).await?;
-                for (key, stored) in page.entries {
-                    match decode(&key, &stored.value) {
-                        Ok(read) => {
-                            tokens.insert(read.value.name.clone(), read.value);
-                        }
-                        Err(error) => self.set_aside(&key, &stored, &error).await,
-                    }
+        for (key, stored) in self.entries(Table::EnrollmentTokens).await? {
+            match decode(&key, &stored.value) {
+                Ok(read) => {
+                    tokens.insert(read.value.name.clone(), read.value);
                 }
-                cursor = page.next;
+                Err(error) => self.set_aside(&key, &stored, &error).await,
             }
         }
         Ok(tokens)

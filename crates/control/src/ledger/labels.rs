@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use opamp::InstanceUid;
 use store::tables::labels::{AgentLabels, decode};
-use store::{Cursor, Key, Outcome, SHARDS, Stored, Table, Version, Write, tables};
+use store::{Key, Outcome, Stored, Table, Version, Write, tables};
 
 use super::Ledger;
 use crate::Error;
@@ -116,20 +116,13 @@ impl Ledger {
         &self,
     ) -> Result<BTreeMap<InstanceUid, BTreeMap<String, String>>, Error> {
         let mut found = BTreeMap::new();
-        for shard in 0..SHARDS {
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor {
-                let page = self.within(self.store.scan(Table::Labels, shard, from)).await?;
-                for (key, stored) in page.entries {
-                    match (InstanceUid::try_from(&key.id[..]), decode(&key, &stored.value)) {
-                        (Ok(uid), Ok(read)) => {
-                            found.insert(uid, read.value.labels);
-                        }
-                        (Err(_), _) => {}
-                        (_, Err(error)) => self.set_aside(&key, &stored, &error).await,
-                    }
+        for (key, stored) in self.entries(Table::Labels).await? {
+            match (InstanceUid::try_from(&key.id[..]), decode(&key, &stored.value)) {
+                (Ok(uid), Ok(read)) => {
+                    found.insert(uid, read.value.labels);
                 }
-                cursor = page.next;
+                (Err(_), _) => {}
+                (_, Err(error)) => self.set_aside(&key, &stored, &error).await,
             }
         }
         Ok(found)

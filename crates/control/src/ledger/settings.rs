@@ -8,7 +8,7 @@ use model::assign::{Assignment, Content};
 use model::connection::{Certificate, HASH_PURPOSE, Kept, KeptRevision, SEAL_PURPOSE, Settings};
 use model::settings::{Class, SettingsHash, SettingsRef};
 use store::tables::settings::{self as table, Sealed};
-use store::{Cursor, Key, SHARDS, Stored, Table, Version};
+use store::{Table, Version};
 
 use super::{Held, Ledger, Which};
 use crate::Error;
@@ -93,7 +93,7 @@ impl Ledger {
     /// All settings, by name.
     pub(crate) async fn all_settings(&self) -> Result<BTreeMap<String, Kept>, Error> {
         let mut all = BTreeMap::new();
-        for (key, stored) in self.settings_values().await? {
+        for (key, stored) in self.entries(Table::Settings).await? {
             if table::is_sealed(&key) {
                 continue;
             }
@@ -135,7 +135,7 @@ impl Ledger {
     /// not open stays as it is and is named.
     pub(crate) async fn reseal_settings(&self, random: &dyn Random) -> Result<usize, Error> {
         let (vault, mut done) = (self.vault()?, 0);
-        for (key, stored) in self.settings_values().await? {
+        for (key, stored) in self.entries(Table::Settings).await? {
             if !table::is_sealed(&key) {
                 continue;
             }
@@ -175,19 +175,6 @@ impl Ledger {
         };
         let loaded = table::decode(&key, &stored.value)?;
         Ok(Held { value: loaded.value, unknown: loaded.unknown, version: stored.version })
-    }
-
-    async fn settings_values(&self) -> Result<Vec<(Key, Stored)>, Error> {
-        let mut found = Vec::new();
-        for shard in 0..SHARDS {
-            let mut cursor = Some(Cursor::default());
-            while let Some(from) = cursor {
-                let page = self.within(self.store.scan(Table::Settings, shard, from)).await?;
-                found.extend(page.entries);
-                cursor = page.next;
-            }
-        }
-        Ok(found)
     }
 }
 

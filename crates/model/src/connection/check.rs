@@ -117,7 +117,7 @@ fn telemetry_endpoint(endpoint: &str, rules: Rules) -> Result<(), Fault> {
 }
 
 /// An absolute URL of one of these schemes, with a host, and with a port that there is.
-fn url(text: &str, schemes: &[&str]) -> Option<Uri> {
+pub(crate) fn url(text: &str, schemes: &[&str]) -> Option<Uri> {
     let url: Uri = text.parse().ok()?;
     let has_host = url.host().is_some_and(|host| !host.is_empty());
     // What is no number is left to us: the parser takes it for no port at all.

@@ -26,7 +26,7 @@ pub(super) struct Args {
 enum Verb {
     /// Create or replace an assignment
     ///
-    /// It gives a config or connection settings. Agents with a WebSocket are told at once, those
+    /// It gives a config, connection settings or a set of packages. Agents with a WebSocket are told at once, those
     /// that poll at their next poll. The revision is pinned: a newer one changes nothing until the
     /// assignment is set again.
     #[command(after_help = help::ASSIGN_SET)]
@@ -74,6 +74,9 @@ struct Gives {
     /// Connection settings, of one class
     #[arg(long, value_name = "SETTINGS[@REVISION]")]
     settings: Option<String>,
+    /// A set of packages; agents delete what is not in it
+    #[arg(long, value_name = "SET[@REVISION]")]
+    packages: Option<String>,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -100,6 +103,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
                     "connectionSettings",
                     gives.settings.as_deref(),
                 ),
+                package_set_revision: names::revision_in("packageSets", gives.packages.as_deref()),
                 priority,
                 max_in_flight: max_in_flight.unwrap_or(0),
                 max_failures: max_failures.unwrap_or(0),

@@ -154,6 +154,44 @@ pub(super) const SETTINGS_DELETE: &str = "\
 Examples:
   muster settings delete metrics";
 
+pub(super) const PACKAGES_CREATE: &str = "\
+Examples:
+  muster packages create collector@0.141.0 -f collector.yaml
+  # What such a file says
+  #   type: top-level
+  #   files:
+  #     - selector: os.type=linux,host.arch=amd64
+  #       url: https://releases.example.org/collector_0.141.0_linux_amd64.tar.gz
+  #       sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+pub(super) const PACKAGES_LIST: &str = "\
+Examples:
+  muster packages list -o name";
+
+pub(super) const PACKAGES_GET: &str = "\
+Examples:
+  muster packages get collector@0.141.0 -o json";
+
+pub(super) const PACKAGES_DELETE: &str = "\
+Examples:
+  muster packages delete collector@0.141.0";
+
+pub(super) const PACKAGE_SETS_APPLY: &str = "\
+Examples:
+  muster package-sets apply edge collector@0.141.0 certificates@7";
+
+pub(super) const PACKAGE_SETS_LIST: &str = "\
+Examples:
+  muster package-sets list";
+
+pub(super) const PACKAGE_SETS_GET: &str = "\
+Examples:
+  muster package-sets get edge";
+
+pub(super) const PACKAGE_SETS_DELETE: &str = "\
+Examples:
+  muster package-sets delete edge";
+
 pub(super) const ENROLLMENT_CREATE: &str = "\
 Examples:
   # For the machines of one rollout, and no longer than a day
@@ -216,6 +254,8 @@ Examples:
   muster assign set prod -l env=prod --config collector@3
   # Who would change, before anybody does
   muster assign set prod -l env=prod --config collector@4 --dry-run
+  # Packages; the preview says what agents would delete
+  muster assign set edge -l site=edge --packages edge@2 --dry-run
   # Slowly, and not on if one fails
   muster assign set prod -l env=prod --config collector --max-in-flight 2 --max-failures 1";
 

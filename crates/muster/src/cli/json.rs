@@ -22,6 +22,7 @@ mod commands;
 mod credential;
 mod enrollment;
 mod fleet;
+mod packages;
 mod settings;
 pub(super) mod wire;
 
@@ -29,6 +30,7 @@ pub(super) use commands::{action, command, command_state, command_target, has_ef
 pub(super) use credential::credential;
 pub(super) use enrollment::enrollment_token;
 pub(super) use fleet::{gateway, status};
+pub(super) use packages::{package_set, package_version, set_revision};
 pub(super) use settings::{settings, settings_endpoint, settings_revision};
 
 /// Nesting that attributes are shown to; the server bounds what it stores.

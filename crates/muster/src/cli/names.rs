@@ -43,7 +43,7 @@ pub(super) fn revision_in(collection: &str, short: Option<&str>) -> String {
 pub(super) fn short(resource: &str) -> String {
     let parts: Vec<&str> = resource.split('/').collect();
     match parts[..] {
-        [_, name, "revisions", revision] => format!("{name}@{revision}"),
+        [_, name, "revisions" | "versions", number] => format!("{name}@{number}"),
         [_, name] => name.to_owned(),
         _ => resource.to_owned(),
     }

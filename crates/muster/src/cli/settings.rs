@@ -13,7 +13,6 @@ use crate::cli::call::Channel;
 use crate::limits;
 
 mod file;
-mod yaml;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -84,6 +84,10 @@ pub(super) struct Contents {
     revisions: BTreeMap<(String, u64), ConfigHash>,
     assignments: Assignments,
     settings: Settings,
+    /// Packages and versions.
+    packages: BTreeSet<(String, String)>,
+    /// Sets by name, with their revisions' numbers.
+    sets: BTreeSet<(String, u64)>,
 }
 
 /// Connection settings that came so far.
@@ -141,6 +145,23 @@ impl Contents {
                 }
             }
             Table::Settings => self.settings(&key, &bytes).map_err(unreadable)?,
+            Table::Packages => {
+                let version = tables::packages::decode(&key, &bytes).map_err(unreadable)?.value;
+                self.packages.insert((version.package, version.version));
+            }
+            Table::PackageSets => {
+                let set = tables::packages::decode_set(&key, &bytes).map_err(unreadable)?.value;
+                for revision in set.revisions {
+                    let named = revision.packages.iter();
+                    if let Some((package, version)) =
+                        named.clone().find(|named| !self.packages.contains(*named))
+                    {
+                        let reason = format!("{}: {package} {version} is missing", set.name);
+                        return Err(damaged(at, &reason));
+                    }
+                    self.sets.insert((set.name.clone(), revision.number));
+                }
+            }
             Table::Labels => {
                 tables::labels::decode(&key, &bytes).map_err(unreadable)?;
                 self.summary.labelled += 1;
@@ -202,7 +223,11 @@ impl Contents {
                     let there = self.settings.revisions.get(&place) == Some(&it.hash);
                     (place, there)
                 }
-                Content::Packages(_) => continue,
+                Content::Packages(it) => {
+                    let place = (it.set.clone(), it.revision);
+                    let there = self.sets.contains(&place);
+                    (place, there)
+                }
             };
             if !there {
                 let (name, (what, number)) = (&assignment.name, place);
@@ -210,6 +235,7 @@ impl Contents {
                 return Err(damaged(bytes, &reason));
             }
         }
+        self.summary.packages = self.packages.len() as u64;
         self.summary.revisions = self.revisions.len() as u64;
         self.summary.assignments = self.assignments.list.len() as u64;
         self.summary.held = self.assignments.hold.is_some();

@@ -24,11 +24,18 @@ pub use take::take;
 use crate::Table;
 
 /// Newest format understood.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Tables that a backup holds.
-const TABLES: [Table; 5] =
-    [Table::Configs, Table::Settings, Table::Labels, Table::Commands, Table::Intent];
+const TABLES: [Table; 7] = [
+    Table::Configs,
+    Table::Settings,
+    Table::Packages,
+    Table::PackageSets,
+    Table::Labels,
+    Table::Commands,
+    Table::Intent,
+];
 
 /// What a backup says of itself, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,6 +54,8 @@ pub struct Summary {
     pub assignments: u64,
     /// Named connection settings, sealed.
     pub settings: u64,
+    /// Versions of packages.
+    pub packages: u64,
     /// Agents with labels.
     pub labelled: u64,
     /// Commands.

@@ -61,7 +61,9 @@ pub async fn newest_decision(records: &dyn Store) -> Result<u64, BackupError> {
             let page = records.scan(Table::Agents, shard, from).await?;
             for (key, stored) in page.entries {
                 if let Ok(loaded) = tables::agents::decode(&key, &stored.value) {
-                    newest = newest.max(loaded.value.offered.decision);
+                    let record = loaded.value;
+                    let others = record.packages.decision.max(record.settings.decision);
+                    newest = newest.max(record.offered.decision).max(others);
                 }
             }
             cursor = page.next;
@@ -92,6 +94,9 @@ pub async fn restore(
             Part::Body(body) => ledger.put_blob(&hash(&body, at)?, body.body.into()).await?,
             Part::Value(value) => {
                 let (key, value) = prepared(&value, at, how)?;
+                if key.table == Table::Packages {
+                    tell_again(ledger, &key, &value).await?;
+                }
                 left_over.remove(&key);
                 let is_intent = key.table == Table::Intent;
                 let version = put(ledger, key, value, how.at_least).await?;
@@ -105,6 +110,15 @@ pub async fn restore(
     }
     compare(ledger, file, how).await?;
     Ok(Restored { summary, decision })
+}
+
+/// What agents are told of a version's files lies apart, and follows from it.
+async fn tell_again(ledger: &dyn Store, key: &Key, value: &Bytes) -> Result<(), BackupError> {
+    let version = tables::packages::decode(key, value)?.value;
+    for (hash, body) in version.told() {
+        ledger.put_blob(&ConfigHash(hash.0), body.into()).await?;
+    }
+    Ok(())
 }
 
 /// Compares a ledger with the backup that was put back.

@@ -37,7 +37,10 @@ pub async fn take(
     for (key, stored) in &configs {
         sink.value(key, stored)?;
     }
-    for table in [Table::Settings, Table::Labels, Table::Commands] {
+    // Packages before the sets that name them.
+    let others =
+        [Table::Settings, Table::Packages, Table::PackageSets, Table::Labels, Table::Commands];
+    for table in others {
         for (key, stored) in all(ledger, table).await? {
             sink.value(&key, &stored)?;
         }

@@ -5,6 +5,7 @@ use std::io::Cursor as File;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Content, Hold};
 use model::brake::Brake;
+use model::catalogue::{PackageFile, PackageKind, PackageSet, PackageVersion, SetRevision};
 use model::command::{CommandId, State, Target};
 use model::connection::{Kept, KeptRevision};
 use model::record::Offered;
@@ -105,6 +106,59 @@ async fn with_settings() -> Memory {
     let value = tables::settings::encode_sealed(&sealed, &Bytes::new());
     set(&store, tables::settings::sealed_key("backend", &HASH), 1, value).await;
     store
+}
+
+/// The same with packages, which version 4 knows.
+async fn with_packages() -> Memory {
+    let store = with_settings().await;
+    let version = version();
+    for (hash, told) in version.told() {
+        store.put_blob(&ConfigHash(hash.0), told.into()).await.unwrap();
+    }
+    let value = tables::packages::encode(&version, &Bytes::new());
+    set(&store, tables::packages::key("collector", "0.141.0"), 1, value).await;
+    let revision = SetRevision {
+        number: 1,
+        packages: vec![("collector".to_owned(), "0.141.0".to_owned())],
+        created: NOW,
+        actor: "alice".to_owned(),
+    };
+    let set_of = PackageSet { name: "edge".to_owned(), revisions: vec![revision] };
+    let value = tables::packages::encode_set(&set_of, &Bytes::new());
+    set(&store, tables::packages::set_key("edge"), 1, value).await;
+    store
+}
+
+fn version() -> PackageVersion {
+    let file = PackageFile {
+        selector: Selector::parse("").unwrap(),
+        url: "https://example.org/collector.tar.gz".to_owned(),
+        sha256: [8; 32],
+        signature: Vec::new(),
+    };
+    PackageVersion {
+        package: "collector".to_owned(),
+        version: "0.141.0".to_owned(),
+        kind: PackageKind::TopLevel,
+        files: vec![file],
+        created: NOW,
+        actor: "alice".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn what_agents_are_told_of_packages_comes_back_too() {
+    let (file, summary) = taken(&with_packages().await).await;
+    assert_eq!(summary.packages, 1);
+    let after = Memory::default();
+    restore(&after, File::new(&file), &plainly()).await.unwrap();
+    let (hash, told) = version().told().next().unwrap();
+    assert_eq!(after.get_blob(&ConfigHash(hash.0)).await.unwrap().unwrap(), told);
+
+    let without = with_packages().await;
+    set(&without, tables::packages::key("collector", "0.141.0"), 2, Bytes::new()).await;
+    let error = take(&without, "muster", "0.1.0", NOW, Vec::new()).await.unwrap_err();
+    assert!(error.to_string().contains("edge: collector 0.141.0 is missing"), "{error}");
 }
 
 fn plainly() -> Restore {
@@ -283,9 +337,13 @@ async fn the_newest_decision_is_found_among_records() {
 #[tokio::test]
 async fn golden_backups_are_put_back_for_ever() {
     let mut files = Golden::of(env!("CARGO_MANIFEST_DIR")).part("backup");
-    let today = taken(&with_settings().await).await.0;
-    for (version, file) in files.versions("backup", 3, &today) {
-        let before = if version < 3 { ledger().await } else { with_settings().await };
+    let today = taken(&with_packages().await).await.0;
+    for (version, file) in files.versions("backup", 4, &today) {
+        let before = match version {
+            1 | 2 => ledger().await,
+            3 => with_settings().await,
+            _ => with_packages().await,
+        };
         let summary = taken(&before).await.1;
         let after = Memory::default();
         let restored = restore(&after, File::new(&file), &plainly()).await.unwrap();

@@ -899,6 +899,76 @@ pub mod backup_part {
         End(End),
     }
 }
+/// One version of a package; it never changes. Table `packages`, key "{package}@{version}".
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PackageVersion {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(string, tag = "2")]
+    pub package: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    /// An add-on of the agent, rather than the agent itself.
+    #[prost(bool, tag = "4")]
+    pub addon: bool,
+    /// The first that selects an agent is what that gets.
+    #[prost(message, repeated, tag = "5")]
+    pub files: ::prost::alloc::vec::Vec<package_version::File>,
+    #[prost(uint64, tag = "6")]
+    pub created_unix_ms: u64,
+    /// Name of the token it was made with; empty where none was asked for.
+    #[prost(string, tag = "7")]
+    pub actor: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `PackageVersion`.
+pub mod package_version {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct File {
+        #[prost(string, tag = "1")]
+        pub selector: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub download_url: ::prost::alloc::string::String,
+        /// SHA-256 of its bytes.
+        #[prost(bytes = "vec", tag = "3")]
+        pub content_hash: ::prost::alloc::vec::Vec<u8>,
+        /// As the publisher made it.
+        #[prost(bytes = "vec", tag = "4")]
+        pub signature: ::prost::alloc::vec::Vec<u8>,
+    }
+}
+/// A set of packages. Table `package_sets`, key name.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PackageSet {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Oldest first.
+    #[prost(message, repeated, tag = "3")]
+    pub revisions: ::prost::alloc::vec::Vec<package_set::Revision>,
+}
+/// Nested message and enum types in `PackageSet`.
+pub mod package_set {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Revision {
+        #[prost(uint64, tag = "1")]
+        pub number: u64,
+        /// Sorted by name.
+        #[prost(message, repeated, tag = "2")]
+        pub packages: ::prost::alloc::vec::Vec<Package>,
+        #[prost(uint64, tag = "3")]
+        pub created_unix_ms: u64,
+        #[prost(string, tag = "4")]
+        pub actor: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Package {
+        #[prost(string, tag = "1")]
+        pub package: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub version: ::prost::alloc::string::String,
+    }
+}
 /// Named connection settings of one class, made of revisions. Table `settings`, key name.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectionSettings {

@@ -51,6 +51,8 @@ pub(super) const fn outbox(table: Table) -> Values {
         Table::Credentials => "credentials.outbox",
         Table::Revocations => "revocations.outbox",
         Table::Authority => "authority.outbox",
+        Table::Packages => "packages.outbox",
+        Table::PackageSets => "package_sets.outbox",
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::assign::{Assignment, Assignments, Content, Hold};
 use model::brake::{Brake, Stage};
+use model::catalogue::{PackageFile, PackageKind, PackageSet, PackageVersion, SetRevision};
 use model::command::{
     Action, CommandId, Custom, Expected, Order, Progress, Reply, Signs, State, Target,
 };
@@ -30,8 +31,8 @@ use services::Golden;
 
 use crate::tables::labels::AgentLabels;
 use crate::tables::{
-    Loaded, agents, commands, configs, credentials, enrollment, intent, labels, leases, quarantine,
-    settings,
+    Loaded, agents, commands, configs, credentials, enrollment, intent, labels, leases, packages,
+    quarantine, settings,
 };
 use crate::{Error, Key, Presence, Version, layout};
 
@@ -119,6 +120,7 @@ fn golden_values_are_read_for_ever() {
     table(&mut files, ("enrollment-token", 1), |_| enrollment_token(), enrollment::encode, token);
 
     issued(&mut files);
+    packages_and_sets(&mut files);
 
     let presence = Presence {
         instance_uid: UID,
@@ -409,6 +411,34 @@ fn kept() -> Kept {
 
 fn sealed() -> settings::Sealed {
     settings::Sealed { hash: SettingsHash([7; 32]), sealed: Bytes::from_static(b"sealed") }
+}
+
+fn packages_and_sets(files: &mut Golden) {
+    let file = PackageFile {
+        selector: Selector::parse("os.type=linux").unwrap(),
+        url: "https://example.org/collector.tar.gz".to_owned(),
+        sha256: [8; 32],
+        signature: vec![1, 2, 3],
+    };
+    let version = PackageVersion {
+        package: "collector".to_owned(),
+        version: "0.141.0".to_owned(),
+        kind: PackageKind::Addon,
+        files: vec![file],
+        created: Timestamp(1_700_000_000_026),
+        actor: "alice".to_owned(),
+    };
+    let read = |bytes: &Bytes| packages::decode(&packages::key("collector", "0.141.0"), bytes);
+    table(files, ("package-version", 1), |_| version.clone(), packages::encode, read);
+    let revision = SetRevision {
+        number: 2,
+        packages: vec![("collector".to_owned(), "0.141.0".to_owned())],
+        created: Timestamp(1_700_000_000_027),
+        actor: "bob".to_owned(),
+    };
+    let set = PackageSet { name: "edge".to_owned(), revisions: vec![revision] };
+    let read = |bytes: &Bytes| packages::decode_set(&packages::set_key("edge"), bytes);
+    table(files, ("package-set", 1), |_| set.clone(), packages::encode_set, read);
 }
 
 fn admission() -> Admission {

@@ -20,6 +20,7 @@ mod golden;
 pub mod intent;
 pub mod labels;
 pub mod leases;
+pub mod packages;
 pub mod quarantine;
 pub mod settings;
 mod tracks;

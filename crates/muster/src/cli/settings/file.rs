@@ -10,8 +10,7 @@ use opamp::v1::{
 };
 use serde_json::{Map, Value};
 
-use super::super::files;
-use super::yaml;
+use super::super::{files, yaml};
 use crate::exit::Failure;
 
 /// What a file says.
