@@ -25,6 +25,10 @@ pub struct Ledger {
     pub repeated_offers: u64,
     /// Connection settings offered.
     pub settings_offers: u64,
+    /// Offers of packages heard.
+    pub package_offers: u64,
+    /// Of these, repeats of what it has or is at.
+    pub repeated_packages: u64,
     /// Of these, the same as the ones it looked at last.
     pub repeated_settings: u64,
     /// Restart commands.
@@ -58,6 +62,8 @@ pub enum Entry {
     Applied(Vec<u8>, Result<(), String>),
     /// Connection settings were offered, under this hash.
     SettingsOffered(Vec<u8>),
+    /// Packages of this hash were offered.
+    PackagesOffered(Vec<u8>),
     /// They are in force, or why not.
     SettingsApplied(Vec<u8>, Result<(), String>),
     /// A new uid was given.

@@ -10,6 +10,7 @@
 
 pub mod core;
 mod error;
+mod install;
 pub mod ledger;
 mod limits;
 pub mod link;
@@ -19,4 +20,4 @@ pub mod swarm;
 pub use crate::core::{Agent, Settings};
 pub use error::Error;
 pub use ledger::Ledger;
-pub use run::{Handle, start, start_at};
+pub use run::{Handle, start, start_at, start_installing};

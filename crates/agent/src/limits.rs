@@ -8,6 +8,10 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take to answer a poll.
 pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a download may bring nothing.
+pub(crate) const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a download is taken up again where it broke off.
+pub(crate) const DOWNLOAD_TRIES: u32 = 5;
 /// How long a connection that was offered has until its server answered.
 pub(crate) const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take to answer a close.

@@ -1,6 +1,7 @@
 //! An agent at work: a task that keeps it connected, and a handle to see and steer it.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Error;
 use crate::core::{Agent, Settings};
+use crate::install::Installer;
 use crate::limits::{POLL_MS, RETRY_FIRST_MS, RETRY_LAST_MS, VERIFY_TIMEOUT};
 use crate::link::{Endpoint, Poller, WebSocket};
 
@@ -37,6 +39,9 @@ struct Shared {
     changes: watch::Sender<u64>,
     /// Somebody changed the agent: it may have something to say.
     changed: Notify,
+    /// There may be something to do on a disk.
+    jobs: Notify,
+    installer: Option<Installer>,
     started: Instant,
 }
 
@@ -69,8 +74,23 @@ pub fn start_at(settings: Settings, endpoint: Endpoint) -> Handle {
     start_after(settings, endpoint, Duration::ZERO)
 }
 
+/// The same for an agent that installs packages: each is one file in a folder, which is its own.
+pub fn start_installing(settings: Settings, endpoint: Endpoint, folder: PathBuf) -> Handle {
+    let installer = Installer { folder, trust: endpoint.trust.clone() };
+    start_with(settings, endpoint, Duration::ZERO, Some(installer))
+}
+
 /// Starts an agent that connects after a while.
 pub(crate) fn start_after(settings: Settings, endpoint: Endpoint, delay: Duration) -> Handle {
+    start_with(settings, endpoint, delay, None)
+}
+
+fn start_with(
+    settings: Settings,
+    endpoint: Endpoint,
+    delay: Duration,
+    installer: Option<Installer>,
+) -> Handle {
     let shared = Arc::new(Shared {
         agent: Mutex::new(Agent::new(settings)),
         endpoint: Mutex::new(endpoint),
@@ -79,6 +99,8 @@ pub(crate) fn start_after(settings: Settings, endpoint: Endpoint, delay: Duratio
         away_since: Mutex::default(),
         changes: watch::Sender::new(0),
         changed: Notify::new(),
+        jobs: Notify::new(),
+        installer,
         started: Instant::now(),
     });
     let (orders, inbox) = mpsc::channel(4);
@@ -86,7 +108,11 @@ pub(crate) fn start_after(settings: Settings, endpoint: Endpoint, delay: Duratio
     let working = shared.clone();
     task.spawn(async move {
         sleep(delay).await;
-        working.work(inbox).await;
+        tokio::select! {
+            biased;
+            () = working.work(inbox) => {}
+            () = working.install() => {}
+        }
     });
     Handle { shared, orders, task }
 }
@@ -194,6 +220,27 @@ impl Shared {
                 order = orders.recv() => if matches!(order, Some(Order::Stop) | None) { return },
                 () = sleep(Duration::from_millis(pause)) => {}
             }
+        }
+    }
+
+    /// Does what is to be done on a disk, one after the other, for ever.
+    async fn install(&self) {
+        let Some(installer) = &self.installer else { return std::future::pending().await };
+        loop {
+            let next = self.agent().takes_job();
+            let Some(job) = next else {
+                self.jobs.notified().await;
+                continue;
+            };
+            let say = |change: &mut dyn FnMut(&mut Agent)| {
+                change(&mut self.agent());
+                self.changed.notify_one();
+                self.happened();
+            };
+            let result = installer.work(&job, say).await;
+            self.agent().job_done(&job, result);
+            self.changed.notify_one();
+            self.happened();
         }
     }
 
@@ -361,6 +408,7 @@ impl Shared {
             lock(&self.elsewhere).clear();
         }
         drop(agent);
+        self.jobs.notify_one();
         self.happened();
         pause
     }

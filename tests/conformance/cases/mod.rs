@@ -213,6 +213,8 @@ cases! {
     pkg::pkg_03_a_stale_hash_brings_the_offer_and_the_right_one_does_not =>
         ["PKG-03", "PKG-07", "PKG-13"],
     pkg::pkg_04_files_fit_the_agent_and_a_set_is_whole_or_not_offered => ["PKG-04"],
+    pkg::pkg_10_an_agent_swaps_its_files_for_real =>
+        ["PKG-09", "PKG-10", "PKG-13", "PKG-15", "PKG-18"],
     pkg::pkg_14_statuses_are_shown_and_what_failed_is_not_offered_again =>
         ["PKG-14", "PKG-15", "PKG-18"],
     pkg::pkg_17_broken_statuses_are_acknowledged => ["PKG-16", "PKG-17"],

@@ -1,7 +1,13 @@
 //! Packages: what is offered to whom, what it is named by, and what is heard of it.
 
+use std::sync::{Arc, Mutex};
+
 use control::v1::agent_packages::Status as Standing;
 use opamp::v1::*;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::conn::{next, taking};
@@ -200,4 +206,126 @@ pub(crate) async fn pkg_20_what_makes_no_sense_is_refused_with_its_field(fleet: 
     let error = fleet.try_package(name, vec![file("", URL, [2; 32])]).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
     assert!(error.message().contains("never changes"), "{error}");
+}
+
+/// The bytes of a version, as a release server has them.
+fn content(version: u8) -> Vec<u8> {
+    let size = 1_500_000 + usize::from(version);
+    (0..size).map(|at| u8::try_from(at % 251).unwrap() ^ version).collect()
+}
+
+/// A release server: `/N` is the content of version N. It breaks off in the middle of the first
+/// answer, and tells what was asked for.
+struct Releases {
+    url: String,
+    ranges: Arc<Mutex<Vec<String>>>,
+    _serving: JoinSet<()>,
+}
+
+impl Releases {
+    async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let ranges = Arc::<Mutex<Vec<String>>>::default();
+        let (mut serving, seen) = (JoinSet::new(), ranges.clone());
+        serving.spawn(async move {
+            let mut breaks_off = true;
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                answer_get(socket, std::mem::take(&mut breaks_off), &seen).await;
+            }
+        });
+        Self { url, ranges, _serving: serving }
+    }
+
+    async fn version(&self, fleet: &Fleet, name: &str, number: u8, sha256: [u8; 32]) -> String {
+        let name = format!("packages/{name}/versions/{number}");
+        let url = format!("{}/{number}", self.url);
+        fleet.try_package(&name, vec![file("", &url, sha256)]).await.unwrap();
+        name
+    }
+}
+
+async fn answer_get(mut socket: TcpStream, breaks_off: bool, ranges: &Mutex<Vec<String>>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap();
+    let whole = content(path.trim_start_matches('/').parse().unwrap());
+    let range = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+    let from = range.as_ref().map_or(0, |range| range.trim_end_matches('-').parse().unwrap());
+    ranges.lock().unwrap().extend(range);
+    let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+    let rest = &whole[from..];
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", rest.len());
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let told = if breaks_off { &rest[..rest.len() / 2] } else { rest };
+    socket.write_all(told).await.unwrap();
+    socket.shutdown().await.unwrap();
+}
+
+fn sha256(version: u8) -> [u8; 32] {
+    Sha256::digest(content(version)).into()
+}
+
+/// A real agent fetches what it is offered, takes it up again where that broke off, looks whether it
+/// is the right one, and puts it in place: up, not up where it is wrong, down again, and away.
+pub(crate) async fn pkg_10_an_agent_swaps_its_files_for_real(fleet: &Fleet) {
+    let (case, releases) = ("pkg-10", Releases::open().await);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = agent::Settings {
+        capabilities: agent::core::CAPABILITIES | PACKAGES,
+        heartbeat_ms: 500,
+        description: AgentDescription {
+            non_identifying_attributes: vec![text("case", case)],
+            ..Default::default()
+        },
+        ..agent::Settings::new(fleet.uid())
+    };
+    let uid = settings.instance_uid;
+    let here = folder.path().to_owned();
+    let agent = agent::start_installing(settings, fleet.endpoint(false), here.clone());
+    let standing = |agent: &control::v1::Agent| agent.packages.clone().unwrap_or_default();
+    let runs = |version: u8| std::fs::read(here.join("pkg-10")).unwrap() == content(version);
+    let give = async |name: &str| {
+        fleet.give_packages(case, &[name]).await;
+        let revision = fleet.set_revision(case).await;
+        let done = |agent: &control::v1::Agent| {
+            let at = standing(agent);
+            let ended = [Standing::Installed, Standing::Failed].contains(&at.status());
+            at.offered_revision == revision && ended
+        };
+        standing(&fleet.until(uid, done).await)
+    };
+    let first = releases.version(fleet, case, 1, sha256(1)).await;
+    assert_eq!(give(&first).await.status(), Standing::Installed);
+    assert!(runs(1));
+    let resumed = releases.ranges.lock().unwrap().clone();
+    assert!(matches!(&resumed[..], [from] if from.ends_with('-') && from != "0-"), "{resumed:?}");
+    let second = releases.version(fleet, case, 2, sha256(2)).await;
+    assert_eq!(give(&second).await.status(), Standing::Installed);
+    assert!(runs(2));
+    let wrong = releases.version(fleet, case, 3, sha256(4)).await;
+    let failed = give(&wrong).await;
+    assert_eq!(failed.status(), Standing::Failed);
+    assert!(failed.error_message.contains("SHA-256"), "{}", failed.error_message);
+    assert!(runs(2), "what was there stays");
+    let offers = agent.see(|agent| agent.ledger.package_offers);
+    let heard = agent.see(|agent| agent.ledger.received);
+    assert!(agent.until(PATIENCE, |agent| agent.ledger.received > heard + 2).await);
+    assert_eq!(agent.see(|agent| agent.ledger.package_offers), offers, "not offered again");
+    assert_eq!(give(&first).await.status(), Standing::Installed);
+    assert!(runs(1), "down again");
+    let other = format!("packages/{case}-other/versions/1");
+    let url = format!("{}/1", releases.url);
+    fleet.try_package(&other, vec![file("", &url, sha256(1))]).await.unwrap();
+    assert_eq!(give(&other).await.status(), Standing::Installed);
+    let left: Vec<_> =
+        std::fs::read_dir(&here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["pkg-10-other"], "what is not offered goes, and nothing is left beside");
 }

@@ -88,6 +88,14 @@ impl Fleet {
         client.apply_package_set(request).await.unwrap();
     }
 
+    /// The newest revision of a case's set.
+    pub(crate) async fn set_revision(&self, case: &str) -> String {
+        let request = GetPackageSetRequest { name: format!("packageSets/{case}") };
+        let mut client = PackagesClient::new(self.channel.clone());
+        let set = client.get_package_set(request).await.unwrap().into_inner();
+        set.revisions.last().unwrap().name.clone()
+    }
+
     async fn package_newcomer(&self, case: &str) -> Option<PackagesAvailable> {
         let capabilities = CAPABILITIES | PACKAGES;
         let message = AgentToServer { capabilities, ..full(self.uid(), 0, case) };

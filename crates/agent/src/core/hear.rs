@@ -47,6 +47,9 @@ impl Agent {
         if let Some(offers) = &message.connection_settings {
             self.settings_offered(offers);
         }
+        if let Some(offer) = &message.packages_available {
+            self.packages_offered(offer);
+        }
         None
     }
 

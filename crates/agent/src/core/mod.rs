@@ -3,6 +3,7 @@
 
 mod connection;
 mod hear;
+mod packages;
 mod parts;
 mod proof;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use opamp::v1::*;
 
 use crate::ledger::{Entry, Ledger};
 pub use connection::{Connections, UNUSABLE_MARK};
+pub use packages::Job;
 pub use parts::Parts;
 use proof::Proof;
 use words::Words;
@@ -118,6 +120,7 @@ pub struct Agent {
     restarting: bool,
     words: Words,
     settings: connection::Progress,
+    packages: packages::Packages,
     proof: Proof,
     /// What happened so far.
     pub ledger: Ledger,
@@ -166,6 +169,7 @@ impl Agent {
             restarting: false,
             words: Words::new(settings.custom_capabilities),
             settings: connection::Progress::default(),
+            packages: packages::Packages::default(),
             proof: Proof::default(),
             ledger: Ledger::new(settings.keeps_entries),
         }
@@ -272,6 +276,7 @@ impl Agent {
         self.list_wanted |= listed.is_some_and(|list| !list.components.is_empty());
         self.words.lost(message);
         self.settings.lost(message);
+        self.packages.lost(message);
         self.due = true;
     }
 
@@ -281,6 +286,7 @@ impl Agent {
             || self.list_wanted
             || self.words.wait()
             || self.settings.wait()
+            || self.packages.wait()
     }
 
     fn compose(&mut self, now_ms: u64) -> AgentToServer {
@@ -303,6 +309,7 @@ impl Agent {
             custom_capabilities: self.words.declared(parts == Parts::ALL),
             custom_message: self.words.next(),
             connection_settings_status: self.settings.told(parts == Parts::ALL, self.capabilities),
+            package_statuses: self.packages.told(parts == Parts::ALL, self.capabilities),
             ..Default::default()
         };
         let full = parts == Parts::ALL;
@@ -312,7 +319,8 @@ impl Agent {
             && message.available_components.is_none()
             && message.custom_capabilities.is_none()
             && message.custom_message.is_none()
-            && message.connection_settings_status.is_none();
+            && message.connection_settings_status.is_none()
+            && message.package_statuses.is_none();
         self.ledger.heartbeats += u64::from(bare);
         let sequence_num = self.next_sequence_num;
         self.ledger.note(|| Entry::Sent { sequence_num, full });

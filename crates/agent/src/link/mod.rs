@@ -1,6 +1,7 @@
 //! The ways to a server: a WebSocket, or polls over plain HTTP. Low enough for tests that send
 //! what no agent would.
 
+mod download;
 mod http;
 mod trust;
 mod websocket;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use crate::Error;
 use crate::limits::CONNECT_TIMEOUT;
 
+pub(crate) use download::fetch;
 pub use http::{Answer, Poller};
 use trust::Io;
 pub use trust::Trust;
