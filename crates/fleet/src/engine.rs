@@ -258,8 +258,8 @@ impl Engine {
         }
     }
 
-    /// Who comes with a token or a credential, and was not known by one before, may have one all the
-    /// same: it is not heard before that is known.
+    /// Who comes with a token or a credential, and was not known by one before, may have one all
+    /// the same: it is not heard before that is known.
     async fn load_standings(&self, jobs: &[Job], agents: &mut BTreeMap<InstanceUid, Agent>) {
         let is_new = |agent: &Agent| {
             let came = agent.jobs.iter().any(|index| jobs[*index].what.shows_something());

@@ -1,4 +1,4 @@
-//! Agents that come in with tokens and credentials: who is heard, who waits, and what they are told.
+//! Agents that come in with tokens and credentials: who is heard, who waits, what they are told.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
