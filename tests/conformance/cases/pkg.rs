@@ -273,7 +273,7 @@ fn sha256(version: u8) -> [u8; 32] {
     Sha256::digest(content(version)).into()
 }
 
-/// A real agent fetches what it is offered, takes it up again where that broke off, looks whether it
+/// A real agent fetches what it is offered, takes it up again where that broke off, looks if it
 /// is the right one, and puts it in place: up, not up where it is wrong, down again, and away.
 pub(crate) async fn pkg_10_an_agent_swaps_its_files_for_real(fleet: &Fleet) {
     let (case, releases) = ("pkg-10", Releases::open().await);

@@ -26,9 +26,9 @@ pub(super) struct Args {
 enum Verb {
     /// Create or replace an assignment
     ///
-    /// It gives a config, connection settings or a set of packages. Agents with a WebSocket are told
-    /// at once, those that poll at their next poll. The revision is pinned: a newer one changes
-    /// nothing until the assignment is set again.
+    /// It gives a config, connection settings or a set of packages. Agents with a WebSocket are
+    /// told at once, those that poll at their next poll. The revision is pinned: a newer one
+    /// changes nothing until the assignment is set again.
     #[command(after_help = help::ASSIGN_SET)]
     Set {
         /// Name of the assignment

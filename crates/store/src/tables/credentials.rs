@@ -1,5 +1,5 @@
-//! Table `credentials`: instance uid → what was issued to an agent. Table `revocations`: instance uid
-//! → what of it is good no more, apart from the others, since it is read often and is short. Table
+//! Table `credentials`: instance uid → what was issued to an agent. Table `revocations`: instance
+//! uid → what of it is good no more, apart from the others, since it is read often and is short. Table
 //! `authority`: what the fleet signs with.
 
 use bytes::Bytes;
