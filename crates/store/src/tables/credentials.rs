@@ -1,6 +1,6 @@
 //! Table `credentials`: instance uid → what was issued to an agent. Table `revocations`: instance
-//! uid → what of it is good no more, apart from the others, since it is read often and is short. Table
-//! `authority`: what the fleet signs with.
+//! uid → what of it is good no more, apart from the others, since it is read often and is short.
+//! Table `authority`: what the fleet signs with.
 
 use bytes::Bytes;
 use model::Timestamp;

@@ -1,6 +1,6 @@
 //! S7: from `revoke` to the close of the agent's connection and the next refusal, on each of
-//! several gateways, from the moment that the command is typed; and the close of everything that came by
-//! the roll once the bus is gone and nobody says who was revoked.
+//! several gateways, from the moment that the command is typed; and the close of everything that
+//! came by the roll once the bus is gone and nobody says who was revoked.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
