@@ -79,8 +79,8 @@ enum Cause {
 #[derive(Debug)]
 struct Look {
     decision: u64,
-    /// Agents that no worker could bring in line.
-    failed: usize,
+    /// Agents that may not be in line yet.
+    left: usize,
 }
 
 impl Reconciler {
@@ -115,7 +115,7 @@ impl Reconciler {
                 continue;
             }
             match self.look(matches!(cause, Cause::Everyone), &own).await {
-                Ok(look) => settled = Some(look.decision).filter(|_| look.failed == 0),
+                Ok(look) => settled = Some(look.decision).filter(|_| look.left == 0),
                 Err(error) => tracing::warn!(%error, "reconciliation put off"),
             }
         }
@@ -147,16 +147,16 @@ impl Reconciler {
         let done = futures_util::stream::iter(asks)
             .buffer_unordered(self.limits.reassess_in_flight_max)
             .fold(0, async |sum, failed| sum + failed);
-        let failed = tokio::select! {
+        let (left, failed) = tokio::select! {
             biased;
-            failed = done => failed,
+            failed = done => (failed, failed),
             // Workers have it all in hand, and wait for an agent that does not read, maybe: nobody
             // waits with them for what was decided since.
-            () = superseded(newer), if all_at_once => agents.len(),
+            () = superseded(newer), if all_at_once => (agents.len(), 0),
         };
         metrics::counter!("muster_control_reassessed_total").increment(agents.len() as u64);
         metrics::counter!("muster_control_reassess_failed_total").increment(failed as u64);
-        Ok(Look { decision, failed })
+        Ok(Look { decision, left })
     }
 
     /// Has workers look at agents again; returns how many they could not. `newer` ends the

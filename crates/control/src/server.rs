@@ -304,7 +304,11 @@ impl Control {
         let pause = self.limits.reconcile_interval;
         let reseal = async move {
             loop {
-                match ledger.reseal_settings(&*random).await {
+                let resealed = async {
+                    let key = ledger.reseal_fleet_key(&*random).await?;
+                    Ok::<_, Error>(ledger.reseal_settings(&*random).await? + usize::from(key))
+                };
+                match resealed.await {
                     Ok(0) => return,
                     Ok(sealed) => {
                         tracing::info!(sealed, key = vault.ids()[0], "secrets sealed anew");

@@ -308,8 +308,8 @@ impl View {
         if held.is_some_and(|held| held.version >= told.version) {
             return false;
         }
-        let before = held.map(|held| (held.summary.config.clone(), held.summary.gateway.is_some()));
-        let after = told.summary.as_ref().map(|now| (now.config.clone(), now.gateway.is_some()));
+        let before = held.map(|held| &*held.summary);
+        let stirs = stands_otherwise(before, told.summary.as_ref());
         match told.summary {
             Some(summary) => {
                 if summary.admission.as_ref().is_some_and(|it| it.is_new() || it.is_proof()) {
@@ -322,7 +322,7 @@ impl View {
             }
             None => drop(state.agents.remove(&told.instance_uid)),
         }
-        if before != after {
+        if stirs {
             self.stirred.notify_one();
         }
         metrics::gauge!("muster_control_agents").set(count(state.agents.len()));
@@ -412,6 +412,16 @@ fn is_anothers(summary: &AgentSummary, epoch: u64) -> bool {
 
 fn count(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// Whether an agent stands otherwise with what it is offered, or came or went.
+fn stands_otherwise(before: Option<&AgentSummary>, after: Option<&AgentSummary>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else {
+        return before.is_some() != after.is_some();
+    };
+    before.gateway.is_some() != after.gateway.is_some()
+        || (&before.config, &before.packages, &before.settings)
+            != (&after.config, &after.packages, &after.settings)
 }
 
 #[cfg(test)]

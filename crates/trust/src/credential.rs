@@ -69,6 +69,16 @@ impl Signer {
         (Self::from_seed(&seed), sealed)
     }
 
+    /// The same seed, sealed with the vault's key in use.
+    pub fn reseal(
+        vault: &Vault,
+        sealed: &[u8],
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Vec<u8>, VaultError> {
+        let seed = vault.open(SEED_PURPOSE, sealed)?;
+        Ok(vault.seal(SEED_PURPOSE, seed.reveal(), fill))
+    }
+
     /// What its credentials are looked at with.
     pub fn public_key(&self) -> PublicKey {
         let mut key = [0; PUBLIC_KEY_BYTES];

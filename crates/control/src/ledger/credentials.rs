@@ -159,6 +159,22 @@ impl Ledger {
         signer.map_err(|error| Error::Corrupt(format!("the fleet's key: {error}")))
     }
 
+    /// Seals the fleet's key with the vault's key in use, where an older one did. Says whether it
+    /// did so.
+    pub(crate) async fn reseal_fleet_key(&self, random: &dyn Random) -> Result<bool, Error> {
+        let (vault, key) = (self.vault()?, Key::fleet_key());
+        let Some(stored) = self.read(&key).await? else { return Ok(false) };
+        let held = decode_key(&key, &stored.value)?;
+        if vault.is_current(&held.value.sealed_seed) {
+            return Ok(false);
+        }
+        let sealed = Signer::reseal(vault, &held.value.sealed_seed, |nonce| random.fill(nonce));
+        let sealed = sealed.map_err(|error| Error::Corrupt(format!("the fleet's key: {error}")))?;
+        let value =
+            encode_key(&FleetKey { sealed_seed: sealed.into(), ..held.value }, &held.unknown);
+        Ok(self.write(key, stored.version, value).await?.is_some())
+    }
+
     async fn fleet_key(&self) -> Result<Option<FleetKey>, Error> {
         let key = Key::fleet_key();
         let stored = self.read(&key).await?;

@@ -152,3 +152,30 @@ fn a_gateway_that_holds_what_is_anothers_is_found_out() {
     assert_eq!((heard(1, 4), heard(1, 5), heard(2, 4)), (0, 0, 0), "a view may lag");
     assert_eq!((heard(1, 0), heard(3, 1)), (0, 0), "polls, and strangers");
 }
+
+/// Whoever moves assignments on counts agents again, and only then.
+#[tokio::test]
+async fn a_word_about_any_offer_stirs_and_another_one_does_not() {
+    let (view, _) = view();
+    let stirred = async || {
+        let moment = Duration::from_millis(1);
+        tokio::time::timeout(moment, view.stirred()).await.is_ok()
+    };
+    let summary = summary(Some("gw"));
+    view.apply(told(1, 1, Some(summary.clone())));
+    assert!(stirred().await, "it came");
+    let mut now = AgentSummary { remote_address: "elsewhere".to_owned(), ..summary };
+    view.apply(told(1, 2, Some(now.clone())));
+    assert!(!stirred().await, "nothing that is offered");
+    now.config.status = 1;
+    view.apply(told(1, 3, Some(now.clone())));
+    assert!(stirred().await, "config");
+    now.packages = Some(Box::default());
+    view.apply(told(1, 4, Some(now.clone())));
+    assert!(stirred().await, "packages");
+    now.settings = Some(Box::default());
+    view.apply(told(1, 5, Some(now)));
+    assert!(stirred().await, "settings");
+    view.apply(told(1, 6, None));
+    assert!(stirred().await, "it went");
+}

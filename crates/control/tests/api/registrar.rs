@@ -11,6 +11,7 @@ use control::v1::enrollment_token::Approval;
 use control::v1::*;
 use model::AgentRecord;
 use model::credential::{Admission, Standing};
+use store::Store as _;
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -182,6 +183,47 @@ async fn what_was_shown_takes_the_older_back_and_is_renewed_in_time() {
     assert_eq!(renewed.oldest_good_serial, 2, "the one in use is good until then");
     assert!(renewed.expire_time.unwrap().seconds > proven.expire_time.unwrap().seconds);
     assert_eq!(house.credential(2).await.unwrap().serial, 1, "it never came for the first");
+}
+
+/// A control over this ledger, with the vault's key in use and older ones.
+async fn keyed(ledger: &Watched, newest: u8, older: &[u8]) -> Rig {
+    let vault = older
+        .iter()
+        .fold(Vault::from_key(&[newest; 32]), |vault, key| vault.with_older(&[*key; 32]));
+    let config = control::Config { vault: Some(Arc::new(vault)), ..Default::default() };
+    let records = Watched::default();
+    let ledger = ledger.clone();
+    let rig =
+        Rig::configured(Default::default(), Default::default(), records, ledger, config).await;
+    until("the view is ready", async || rig.control.ready()).await;
+    rig
+}
+
+#[tokio::test]
+async fn the_fleet_s_key_outlives_the_vault_s() {
+    let ledger = Watched::default();
+    let issue = async |rig: &Rig| {
+        let mut client: CredentialsClient<Channel> = CredentialsClient::new(rig.channel.clone());
+        let request = IssueCredentialRequest { name: name(1), ..Default::default() };
+        client.issue_credential(request).await.map(|issued| issued.into_inner().token)
+    };
+    let first = issue(&keyed(&ledger, 1, &[]).await).await.unwrap();
+    assert!(issue(&keyed(&ledger, 2, &[]).await).await.is_err(), "another vault does not open it");
+    let both = keyed(&ledger, 2, &[1]).await;
+    let key = store::Key::fleet_key();
+    until("it is sealed anew", async || {
+        let stored = ledger.inner.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap();
+        let held = store::tables::credentials::decode_key(&key, &stored.unwrap().value).unwrap();
+        Vault::from_key(&[2; 32]).is_current(&held.value.sealed_seed)
+    })
+    .await;
+    drop(both);
+    let later = issue(&keyed(&ledger, 2, &[]).await).await.unwrap();
+    let held = ledger.inner.get(std::slice::from_ref(&key)).await.unwrap().pop().unwrap().unwrap();
+    let public = store::tables::credentials::decode_key(&key, &held.value).unwrap();
+    for token in [first, later] {
+        assert!(trust::Credential::read(token.as_bytes(), &[public.value.public_key]).is_some());
+    }
 }
 
 #[tokio::test]
