@@ -275,8 +275,8 @@ fn sha256(version: u8) -> [u8; 32] {
 
 /// A real agent fetches what it is offered, takes it up again where that broke off, looks if it
 /// is the right one, and puts it in place: up, not up where it is wrong, down again, and away.
-pub(crate) async fn pkg_10_an_agent_swaps_its_files_for_real(fleet: &Fleet) {
-    let (case, releases) = ("pkg-10", Releases::open().await);
+pub(crate) async fn pkg_09_an_agent_swaps_its_files_for_real(fleet: &Fleet) {
+    let (case, releases) = ("pkg-09", Releases::open().await);
     let folder = tempfile::tempdir().unwrap();
     let settings = agent::Settings {
         capabilities: agent::core::CAPABILITIES | PACKAGES,
@@ -291,7 +291,7 @@ pub(crate) async fn pkg_10_an_agent_swaps_its_files_for_real(fleet: &Fleet) {
     let here = folder.path().to_owned();
     let agent = agent::start_installing(settings, fleet.endpoint(false), here.clone());
     let standing = |agent: &control::v1::Agent| agent.packages.clone().unwrap_or_default();
-    let runs = |version: u8| std::fs::read(here.join("pkg-10")).unwrap() == content(version);
+    let runs = |version: u8| std::fs::read(here.join("pkg-09")).unwrap() == content(version);
     let give = async |name: &str| {
         fleet.give_packages(case, &[name]).await;
         let revision = fleet.set_revision(case).await;
@@ -327,5 +327,5 @@ pub(crate) async fn pkg_10_an_agent_swaps_its_files_for_real(fleet: &Fleet) {
     assert_eq!(give(&other).await.status(), Standing::Installed);
     let left: Vec<_> =
         std::fs::read_dir(&here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["pkg-10-other"], "what is not offered goes, and nothing is left beside");
+    assert_eq!(left, ["pkg-09-other"], "what is not offered goes, and nothing is left beside");
 }
