@@ -54,11 +54,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 pub(super) fn text(summary: &Summary) -> String {
     let held = if summary.held { ", offers held" } else { "" };
     format!(
-        "{} configs with {} revisions, {} connection settings, {} assignments (decision \
-         {}){held}, labels of {} agents, {} commands; taken {}, {} bytes, whole",
+        "{} configs with {} revisions, {} connection settings, {} versions of packages, {} \
+         assignments (decision {}){held}, labels of {} agents, {} commands; taken {}, {} bytes, whole",
         summary.configs,
         summary.revisions,
         summary.settings,
+        summary.packages,
         summary.assignments,
         summary.decision,
         summary.labelled,
@@ -80,6 +81,7 @@ pub(super) fn shape(summary: &Summary) -> serde_json::Value {
         "decision": summary.decision,
         "held": summary.held,
         "connection_settings": summary.settings,
+        "package_versions": summary.packages,
         "labelled_agents": summary.labelled,
         "commands": summary.commands,
         "bytes": summary.bytes,

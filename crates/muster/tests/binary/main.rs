@@ -10,6 +10,7 @@ mod files;
 mod fleet;
 mod life;
 mod locked;
+mod packages;
 mod process;
 mod secrets;
 mod settings;
