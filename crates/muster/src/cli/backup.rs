@@ -55,7 +55,8 @@ pub(super) fn text(summary: &Summary) -> String {
     let held = if summary.held { ", offers held" } else { "" };
     format!(
         "{} configs with {} revisions, {} connection settings, {} versions of packages, {} \
-         assignments (decision {}){held}, labels of {} agents, {} commands; taken {}, {} bytes, whole",
+         assignments (decision {}){held}, labels of {} agents, {} commands; taken {}, {} bytes, \
+         whole",
         summary.configs,
         summary.revisions,
         summary.settings,
