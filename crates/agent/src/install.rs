@@ -36,6 +36,8 @@ impl Installer {
                 let file = package.file.as_ref().ok_or("there is no file to fetch")?;
                 let (place, began) = (self.place(name)?, Instant::now());
                 let beside = self.folder.join(format!(".{name}.part"));
+                // Left by a process that ended: of another file, maybe.
+                let _ = tokio::fs::remove_file(&beside).await;
                 let mut spoke: Option<Instant> = None;
                 let progress = |there: u64, total: Option<u64>| {
                     if spoke.is_some_and(|spoke| spoke.elapsed() < WORD_EVERY) {

@@ -212,14 +212,14 @@ fn asked_of_gateways(files: &mut Golden) {
 
 fn asked_of_control(files: &mut Golden) {
     hold(files, ("roll-request", 1), |_| RollRequest { known: bytes(&[3; 32]), changed: true });
-    hold(files, ("roll-reply", 1), |_| {
+    hold(files, ("roll-reply", 2), |version| {
         let enrollment = roll::Enrollment {
             digest: bytes(&[1; 32]),
             name: "ci".to_owned(),
             expires_unix: 1_700_000_000,
             used_up: true,
         };
-        let revoked = roll::Revoked { instance_uid: bytes(UID), below: 4 };
+        let revoked = roll::Revoked { instance_uid: bytes(UID), below: 4, refused: version > 1 };
         let (enrollment, revoked) = (vec![enrollment], vec![revoked]);
         let roll = Roll { keys: vec![bytes(&[2; 32])], enrollment, revoked };
         RollReply { digest: bytes(&[3; 32]), roll: Some(roll) }

@@ -4,7 +4,7 @@
 mod brake;
 mod commands;
 pub(crate) mod credentials;
-mod enrollment;
+pub(crate) mod enrollment;
 pub(crate) mod labels;
 pub(crate) mod packages;
 pub(crate) mod settings;

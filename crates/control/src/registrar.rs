@@ -21,7 +21,7 @@ use crate::actor::Actor;
 use crate::leader::Leads;
 use crate::ledger::Ledger;
 use crate::ledger::credentials::Issue;
-use crate::ledger::labels::Relabel;
+use crate::ledger::enrollment::Decided;
 use crate::view::View;
 use crate::{Error, Limits, roll};
 
@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Renewed when this part of its life is left: time enough to reach an agent that is away.
 const RENEW_AT: u32 = 3;
+/// Between two looks at all credentials, at most.
+const HOUR: Duration = Duration::from_secs(3600);
 /// Agents that are written at the same time.
 const IN_FLIGHT: usize = 16;
 
@@ -122,7 +124,12 @@ impl Registrar {
             let (ledger, uid, serial) = (self.ledger.clone(), *uid, admission.shown);
             async move { ledger.prove(&uid, serial).await }
         };
-        each(proofs.iter().map(prove).collect()).await?;
+        let firsts = each(proofs.iter().map(prove).collect()).await?;
+        let mut arrived: BTreeMap<String, u64> = BTreeMap::new();
+        firsts.into_iter().flatten().for_each(|by| *arrived.entry(by).or_default() += 1);
+        for (by, agents) in arrived {
+            self.ledger.note_arrived(&by, agents).await?;
+        }
         roll::changed(&self.bus, &self.limits).await;
         let uids: Vec<InstanceUid> = proofs.iter().map(|(uid, _)| *uid).collect();
         admitted(&self.bus, &self.limits, &uids).await
@@ -138,7 +145,7 @@ impl Registrar {
         if new.is_empty() {
             return Ok(());
         }
-        let enrolled = self.enrolled_by(by, &new).await?;
+        let enrolled = self.ledger.enroll_by(by, &new, Decided::ByRule).await?;
         let (enrolled, others) = new.split_at(enrolled);
         self.issue_each(by, enrolled).await?;
         let ask = |uid: &InstanceUid| {
@@ -153,32 +160,6 @@ impl Registrar {
         Ok(())
     }
 
-    /// How many of these agents need no operator, for what they came with; they are labelled.
-    async fn enrolled_by(&self, by: &str, uids: &[InstanceUid]) -> Result<usize, Error> {
-        match by.split_once('/') {
-            Some(("enrollmentTokens", name)) => {
-                let agents = uids.len() as u64;
-                let (token, enrolls) = match self.ledger.use_enrollment_token(name, agents).await {
-                    Err(Error::NotFound(_)) => return Ok(0),
-                    used => used?,
-                };
-                let enrolls = usize::try_from(enrolls).unwrap_or(usize::MAX);
-                let change = Relabel { set: token.labels, remove: Vec::new() };
-                if !change.set.is_empty() {
-                    self.ledger.relabel(&uids[..enrolls], &change).await?;
-                }
-                Ok(enrolls)
-            }
-            // It was let in, and is called otherwise since.
-            Some(("credentials", uid)) => {
-                let Ok(uid) = uid.parse::<InstanceUid>() else { return Ok(0) };
-                let good = self.ledger.standings(&[uid]).await?[0].good() > 0;
-                Ok(if good { uids.len() } else { 0 })
-            }
-            _ => Ok(0),
-        }
-    }
-
     async fn issue_each(&self, by: &str, uids: &[InstanceUid]) -> Result<(), Error> {
         let issue = |uid: &InstanceUid| {
             let (ledger, random, uid) = (self.ledger.clone(), self.random.clone(), *uid);
@@ -189,7 +170,7 @@ impl Registrar {
                 ledger.issue_credential(issue, &nobody, &*random).await.map(drop)
             }
         };
-        each(uids.iter().map(issue).collect()).await
+        each(uids.iter().map(issue).collect()).await.map(drop)
     }
 
     /// Renews what expires soon, and tells workers again what they seem not to have heard.
@@ -200,9 +181,9 @@ impl Registrar {
         for (uid, (credential, version)) in self.ledger.credentials().await? {
             let state = credential.state(now);
             waiting += u32::from(state == CredentialState::Pending);
-            // Who never showed it may never come.
-            let used = credential.proven > 0 && state == CredentialState::Active;
-            if used && credential.expires_unix < soon {
+            // Who did not come with the newest one may never come.
+            let is_used = credential.proven == credential.serial;
+            if is_used && state == CredentialState::Active && credential.expires_unix < soon {
                 due.push(uid);
             } else if self.view.knows_less(&uid, version) {
                 unheard.push(uid);
@@ -221,16 +202,13 @@ impl Registrar {
     }
 }
 
-/// Between two looks at all credentials, at most.
-const HOUR: Duration = Duration::from_secs(3600);
-
 /// Unix time in seconds at which what is issued now expires.
 pub(crate) fn expiry(now_ms: u64, lifetime: Duration) -> u64 {
     now_ms / 1000 + lifetime.as_secs()
 }
 
 /// Does what is to be done for each agent, some at a time.
-async fn each(jobs: Vec<impl Future<Output = Result<(), Error>>>) -> Result<(), Error> {
+async fn each<T>(jobs: Vec<impl Future<Output = Result<T, Error>>>) -> Result<Vec<T>, Error> {
     futures_util::stream::iter(jobs).buffer_unordered(IN_FLIGHT).try_collect().await
 }
 

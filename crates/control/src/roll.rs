@@ -107,9 +107,9 @@ impl Rolls {
         let keys = keys.map(|key| key.to_vec().into()).into_iter().collect();
         let revoked = self.ledger.revocations().await?.into_iter();
         let counts = |it: &Revocation| now.0 / 1000 < it.until_unix;
-        let revoked = revoked
-            .filter(counts)
-            .map(|it| Revoked { instance_uid: it.uid.as_bytes().to_vec().into(), below: it.below });
+        let revoked = revoked.filter(counts).map(|Revocation { uid, below, refused, .. }| {
+            Revoked { instance_uid: uid.as_bytes().to_vec().into(), below, refused }
+        });
         Ok(Roll { keys, enrollment, revoked: revoked.collect() })
     }
 }
@@ -118,7 +118,8 @@ impl Rolls {
 fn entry(token: &EnrollmentToken, now: Timestamp) -> Option<Enrollment> {
     let used_up = match token.state(now) {
         TokenState::Live => false,
-        TokenState::UsedUp => true,
+        // Who was enrolled may have to come with it again, until it has its own.
+        TokenState::UsedUp => token.is_spent(now),
         TokenState::Expired | TokenState::Revoked => return None,
     };
     Some(Enrollment {

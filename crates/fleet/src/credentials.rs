@@ -2,6 +2,7 @@
 //! anew each time it is told. Nothing is issued here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::credential::{AgentCredential, Standing};
 use opamp::InstanceUid;
@@ -30,7 +31,7 @@ impl Ledger {
             return Ok(found);
         }
         let keys: Vec<Key> = uids.iter().map(Key::credential).collect();
-        for ((uid, key), stored) in uids.iter().zip(&keys).zip(self.store.get(&keys).await?) {
+        for ((uid, key), stored) in uids.iter().zip(&keys).zip(self.values(&keys).await?) {
             let Some(stored) = stored else { continue };
             let version = stored.version.0;
             let standing = match self.readable_credential(key, &stored).await {
@@ -44,7 +45,7 @@ impl Ledger {
 
     async fn credential(&self, uid: &InstanceUid) -> Result<Option<AgentCredential>, Error> {
         let key = Key::credential(uid);
-        let stored = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten();
+        let stored = self.value(&key).await?;
         let Some(stored) = stored else { return Ok(None) };
         Ok(self.readable_credential(&key, &stored).await)
     }
@@ -53,22 +54,47 @@ impl Ledger {
         match tables::credentials::decode(key, &stored.value) {
             Ok(read) => Some(read.value),
             Err(error) => {
-                let now = self.clock.now();
-                self.quarantine.keep(&*self.store, key, stored, &error, now).await;
+                self.set_aside(key, stored, &error).await;
                 None
             }
         }
     }
 
-    /// What signs credentials; `None` before the first was issued, and without the vault's key.
-    async fn signer(&self) -> Result<Option<Signer>, Error> {
+    /// What signs credentials, or why nothing does.
+    async fn signer(&self) -> Result<Result<Signer, String>, Error> {
         let key = Key::fleet_key();
-        let stored = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten();
-        let (Some(stored), Some(vault)) = (stored, self.vault()) else { return Ok(None) };
+        let Some(stored) = self.value(&key).await? else {
+            return Ok(Err("there is no key".into()));
+        };
+        let Some(vault) = self.vault() else { return Ok(Err("no --secrets-key is set".into())) };
         let sealed = tables::credentials::decode_key(&key, &stored.value)?.value.sealed_seed;
-        let unopened =
-            |error: &_| tracing::warn!(%error, "no credential is offered: the fleet's key");
-        Ok(Signer::unseal(vault, &sealed).inspect_err(unopened).ok())
+        Ok(Signer::unseal(vault, &sealed).map_err(|error| format!("the fleet's key: {error}")))
+    }
+}
+
+/// Tells agents their credentials.
+#[derive(Debug, Default)]
+pub(crate) struct Teller {
+    /// Where agents reach us: told where no settings say it.
+    agent_url: Option<String>,
+    /// Somebody was told that it cannot.
+    complained: AtomicBool,
+}
+
+impl Teller {
+    pub(crate) fn new(agent_url: Option<String>) -> Self {
+        Self { agent_url, complained: AtomicBool::new(false) }
+    }
+
+    /// Said once: it is so for every agent, until something is set up otherwise.
+    fn complain(&self, reason: &str) {
+        metrics::counter!("muster_fleet_credentials_untold_total").increment(1);
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                reason,
+                "agents that enroll are not told credentials, nor other connection settings"
+            );
+        }
     }
 }
 
@@ -84,8 +110,14 @@ impl Engine {
         let found = self.ledger.credential(uid).await?;
         let is_good = |it: &AgentCredential| it.standing(0).good() == serial;
         let Some(credential) = found.filter(is_good) else { return Ok(false) };
-        let Some(signer) = self.ledger.signer().await? else { return Ok(false) };
-        let opamp = match (&mut offers.opamp, &self.agent_url) {
+        let signer = match self.ledger.signer().await? {
+            Ok(signer) => signer,
+            Err(reason) => {
+                self.teller.complain(&reason);
+                return Ok(false);
+            }
+        };
+        let opamp = match (&mut offers.opamp, &self.teller.agent_url) {
             (Some(opamp), _) => opamp,
             (none, Some(agent_url)) => none.insert(OpAmpConnectionSettings {
                 destination_endpoint: agent_url.clone(),
@@ -93,7 +125,7 @@ impl Engine {
                 ..Default::default()
             }),
             (None, None) => {
-                tracing::warn!(agent = %uid, "no credential is offered: no --agent-url is set");
+                self.teller.complain("no --agent-url is set");
                 return Ok(false);
             }
         };

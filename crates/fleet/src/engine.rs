@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::bodies::{Bodies, Fields};
 use crate::components::{Lists, Said};
+use crate::credentials::Teller;
 use crate::intent::{Known, Ledger};
 use crate::job::{Job, What};
 use crate::outbox::{self, Announcement, OUTBOX_BYTES_MAX};
@@ -56,8 +57,7 @@ pub(crate) struct Engine {
     pub(crate) quarantine: Quarantine,
     pub(crate) poison: Poison,
     pub(crate) lists: Lists,
-    /// Where agents reach us.
-    pub(crate) agent_url: Option<String>,
+    pub(crate) teller: Teller,
 }
 
 /// One agent's part of a round: its record, and its jobs by their place in the batch.

@@ -23,13 +23,13 @@ use crate::{Error, Limits, reply};
 /// The operators' side of a worker.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    pub(crate) store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     vault: Option<Arc<Vault>>,
     known: Mutex<Option<Arc<Known>>>,
     /// What is stored cannot be read: until it can, nobody is offered anything.
     unreadable: AtomicBool,
-    pub(crate) quarantine: Quarantine,
-    pub(crate) clock: Arc<dyn Clock>,
+    quarantine: Quarantine,
+    clock: Arc<dyn Clock>,
     bodies: Cache<ConfigHash, Bytes, ByteWeight>,
 }
 
@@ -90,7 +90,7 @@ impl Ledger {
     /// a read that was overtaken, or from a ledger that lost something.
     pub(crate) async fn refresh(&self) -> Result<Arc<Known>, Error> {
         let key = Key::intent();
-        let stored = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten();
+        let stored = self.value(&key).await?;
         let read = match stored {
             Some(stored) => Known {
                 assignments: self.readable(&key, &stored).await?,
@@ -114,8 +114,7 @@ impl Ledger {
         match read {
             Ok(read) => Ok(read.value),
             Err(error) => {
-                let now = self.clock.now();
-                self.quarantine.keep(&*self.store, key, stored, &error, now).await;
+                self.set_aside(key, stored, &error).await;
                 Err(error.into())
             }
         }
@@ -155,7 +154,7 @@ impl Ledger {
             return Ok(Some(sealed));
         }
         let key = tables::settings::sealed_key(&settings.settings, &settings.hash);
-        let Some(stored) = self.store.get(std::slice::from_ref(&key)).await?.pop().flatten() else {
+        let Some(stored) = self.value(&key).await? else {
             return Ok(None);
         };
         match tables::settings::decode_sealed(&key, &stored.value) {
@@ -164,8 +163,7 @@ impl Ledger {
                 Ok(Some(read.value.sealed))
             }
             Err(error) => {
-                let now = self.clock.now();
-                self.quarantine.keep(&*self.store, &key, &stored, &error, now).await;
+                self.set_aside(&key, &stored, &error).await;
                 Ok(None)
             }
         }
@@ -201,12 +199,26 @@ impl Ledger {
                 }
                 // The agent keeps those it has.
                 Err(error) => {
-                    let now = self.clock.now();
-                    self.quarantine.keep(&*self.store, key, &stored, &error, now).await;
+                    self.set_aside(key, &stored, &error).await;
                 }
             }
         }
         Ok(found)
+    }
+
+    /// What lies under a key.
+    pub(crate) async fn value(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        Ok(self.store.get(std::slice::from_ref(key)).await?.pop().flatten())
+    }
+
+    /// What lies under several.
+    pub(crate) async fn values(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, Error> {
+        Ok(self.store.get(keys).await?)
+    }
+
+    /// Keeps what cannot be read for somebody to look at.
+    pub(crate) async fn set_aside(&self, key: &Key, stored: &Stored, error: &store::Error) {
+        self.quarantine.keep(&*self.store, key, stored, error, self.clock.now()).await;
     }
 
     /// How old the ledger is: its youngest shard.

@@ -15,6 +15,7 @@ use trust::Vault;
 
 use crate::batch::Shared;
 use crate::components::Lists;
+use crate::credentials::Teller;
 use crate::engine::Engine;
 use crate::intent::Ledger;
 use crate::outbox::Sweep;
@@ -66,7 +67,7 @@ impl Worker {
             quarantine,
             poison,
             lists,
-            agent_url,
+            teller: Teller::new(agent_url),
         };
         Self { engine: Arc::new(engine), ready: Arc::default() }
     }

@@ -67,6 +67,12 @@ impl Pass {
         })
     }
 
+    /// Whether this holds of a uid that may speak here.
+    pub(crate) fn any(&self, mut holds: impl FnMut(&InstanceUid) -> bool) -> bool {
+        let uids = self.uids();
+        uids.own.iter().chain(&uids.given).any(&mut holds)
+    }
+
     /// The agent is told to go by this uid.
     pub(crate) fn give(&self, uid: InstanceUid) {
         let mut uids = self.uids();

@@ -81,10 +81,10 @@ impl Known {
 
     /// Why a connection that came in by the roll is to end, as the code of its close.
     pub(crate) fn ends(&self, shared: &Shared, pass: &Pass) -> Option<u16> {
+        let roll = &self.held().roll;
         match () {
-            () if !self.held().roll.admits_still(&pass.by, now_unix(shared)) => {
-                Some(close_code::POLICY)
-            }
+            () if !roll.admits_still(&pass.by, now_unix(shared)) => Some(close_code::POLICY),
+            () if pass.any(|uid| roll.refuses(uid.as_bytes())) => Some(close_code::POLICY),
             () if !self.counts(shared) => Some(close_code::GOING_AWAY),
             () => None,
         }
@@ -165,7 +165,8 @@ fn read(roll: &bus::v1::Roll) -> Roll {
         Some((<[u8; 32]>::try_from(&token.digest[..]).ok()?, entry))
     };
     let revoked = |revoked: &bus::v1::roll::Revoked| {
-        Some((<[u8; 16]>::try_from(&revoked.instance_uid[..]).ok()?, revoked.below))
+        let entry = trust::Revoked { below: revoked.below, refused: revoked.refused };
+        Some((<[u8; 16]>::try_from(&revoked.instance_uid[..]).ok()?, entry))
     };
     Roll {
         keys: roll.keys.iter().filter_map(|key| key[..].try_into().ok()).collect(),

@@ -24,8 +24,8 @@ pub struct AgentCredential {
     pub proven: u64,
     /// Unix time in seconds at which the newest expires.
     pub expires_unix: u64,
-    /// And the last of all of them.
-    pub last_unix: u64,
+    /// And the last of those before it.
+    pub older_unix: u64,
     /// When the newest one was issued.
     pub issued: Timestamp,
     /// By whom; empty for nobody in particular.
@@ -41,8 +41,10 @@ pub struct Revocation {
     pub uid: InstanceUid,
     /// Those below this serial.
     pub below: u64,
-    /// Unix time in seconds from which on all of them have expired anyway.
+    /// Unix time in seconds from which on that is no matter: all of them have expired.
     pub until_unix: u64,
+    /// An operator turned the agent away: it may not be there by a token either.
+    pub refused: bool,
 }
 
 /// What an agent's credentials are good for now.
@@ -122,7 +124,7 @@ impl AgentCredential {
             below: 0,
             proven: 0,
             expires_unix: 0,
-            last_unix: 0,
+            older_unix: 0,
             issued: Timestamp(0),
             issued_by: String::new(),
             revoked: None,
@@ -146,7 +148,7 @@ impl AgentCredential {
             serial,
             below: if only { serial } else { self.below },
             expires_unix,
-            last_unix: expires_unix.max(self.last_unix),
+            older_unix: self.last_unix(),
             issued: now,
             issued_by: actor,
             revoked: None,
@@ -174,14 +176,25 @@ impl AgentCredential {
     #[must_use]
     pub fn reset(self) -> Self {
         let (serial, below) = (self.serial, self.serial + 1);
-        let last_unix = self.last_unix;
-        Self { serial, below, last_unix, ..Self::none(self.uid) }
+        let older_unix = self.last_unix();
+        Self { serial, below, older_unix, ..Self::none(self.uid) }
     }
 
     /// What is not good any more, if anything is not.
     pub fn revocation(&self) -> Option<Revocation> {
-        let (uid, below, until_unix) = (self.uid, self.below, self.last_unix);
-        (below > 1).then_some(Revocation { uid, below, until_unix })
+        let (uid, below, refused) = (self.uid, self.below, self.revoked.is_some());
+        let until_unix = match refused {
+            true => u64::MAX,
+            // Those that a newer one took the place of expire before that does.
+            false if self.serial >= below => self.older_unix,
+            false => self.last_unix(),
+        };
+        (refused || below > 1).then_some(Revocation { uid, below, until_unix, refused })
+    }
+
+    /// When the last of all of them expires.
+    fn last_unix(&self) -> u64 {
+        self.expires_unix.max(self.older_unix)
     }
 
     /// What they are good for at this time.
@@ -229,6 +242,11 @@ impl Admission {
         }
     }
 
+    /// Whether it came in by the roll, and an operator turned it away since.
+    pub fn is_turned_away(&self) -> bool {
+        self.standing.refused && (self.shown > 0 || !self.by.is_empty())
+    }
+
     /// Why the agent is not heard that shows this.
     pub fn refuses(&self, shown: Shown<'_>) -> Option<Refusal> {
         let proven = self.shown.max(self.standing.proven);
@@ -251,7 +269,8 @@ impl Admission {
 
     /// Whether it came in with a credential that the ledger does not know to have arrived.
     pub fn is_proof(&self) -> bool {
-        self.shown > self.standing.proven && self.shown >= self.standing.below
+        let Standing { serial, below, proven, .. } = self.standing;
+        self.shown > proven && (below..=serial).contains(&self.shown)
     }
 
     /// Whether it waits to be let in: until then it is told nothing.
@@ -296,7 +315,8 @@ mod tests {
         assert_eq!((first.serial, below(&first)), (1, None), "there is no older one");
         let second = issued(first).proven(1);
         assert_eq!((second.serial, below(&second)), (2, None));
-        assert_eq!(below(&second.clone().proven(2)), Some(2));
+        let proven = second.clone().proven(2).revocation().unwrap();
+        assert_eq!((proven.below, proven.until_unix), (2, 10), "until the first expires");
         assert_eq!(second.clone().proven(3), second, "it was never issued");
         let only = second.issued(NOW, String::new(), 11, true);
         assert_eq!((only.serial, below(&only), only.expires_unix), (3, Some(3), 11));
@@ -306,7 +326,9 @@ mod tests {
     #[test]
     fn what_was_revoked_never_becomes_good_again() {
         let gone = issued(none()).revoked(NOW, "a".to_owned());
-        assert_eq!((below(&gone), gone.state(NOW)), (Some(2), CredentialState::Revoked));
+        let told = gone.revocation().unwrap();
+        assert_eq!((told.below, told.until_unix, told.refused), (2, u64::MAX, true));
+        assert_eq!(gone.state(NOW), CredentialState::Revoked);
         assert_eq!(gone.clone().revoked(Timestamp(9), "b".to_owned()), gone);
         assert_eq!(gone.standing(1).good(), 0);
         let again = issued(gone.clone());
@@ -314,7 +336,9 @@ mod tests {
         assert_eq!(again.state(NOW), CredentialState::Active);
         assert_eq!(again.state(Timestamp(10_000)), CredentialState::Expired);
         let anew = gone.reset();
-        assert_eq!((anew.state(NOW), below(&anew)), (CredentialState::Reset, Some(2)));
+        let told = anew.revocation().unwrap();
+        assert_eq!((told.below, told.until_unix, told.refused), (2, 10, false));
+        assert_eq!(anew.state(NOW), CredentialState::Reset);
         let anew = anew.asked(NOW, "enrollmentTokens/ci");
         assert_eq!((anew.state(NOW), anew.standing(1).good()), (CredentialState::Pending, 0));
         assert_eq!(issued(anew).standing(1).good(), 2);
@@ -324,8 +348,10 @@ mod tests {
     fn who_was_never_let_in_can_be_turned_away_and_let_in_later() {
         let denied = none().asked(NOW, "enrollmentTokens/ci").revoked(NOW, String::new());
         assert_eq!(denied.state(NOW), CredentialState::Revoked);
+        assert!(denied.revocation().unwrap().refused);
         let later = issued(denied);
         assert_eq!((later.serial, later.state(NOW)), (1, CredentialState::Active));
+        assert_eq!(later.revocation(), None);
     }
 
     #[test]
@@ -348,7 +374,7 @@ mod tests {
         let lost = Admission { standing: proven.standing(2), ..Admission::default() };
         assert_eq!(lost.refuses(token), Some(Refusal::HasItsOwn), "the ledger remembers");
         admission.standing = proven.clone().revoked(NOW, String::new()).standing(3);
-        assert!(admission.is_pending());
+        assert!(admission.is_pending() && admission.is_turned_away());
         assert_eq!(admission.refuses(Shown::Own(1)), Some(Refusal::TurnedAway));
         assert_eq!(admission.refuses(Shown::Nothing), None);
         admission.standing = proven.reset().standing(4);

@@ -27,6 +27,8 @@ pub struct EnrollmentToken {
     pub uses_max: Option<u64>,
     /// How many it has enrolled.
     pub uses: u64,
+    /// How many of those have come with a credential of their own.
+    pub arrived: u64,
     /// When it was made.
     pub created: Timestamp,
     /// By whom; empty for nobody in particular.
@@ -59,6 +61,11 @@ pub enum TokenState {
 }
 
 impl EnrollmentToken {
+    /// Whether nobody is to come with it any more: all that it may enroll have their own.
+    pub fn is_spent(&self, now: Timestamp) -> bool {
+        self.state(now) == TokenState::UsedUp && self.arrived >= self.uses
+    }
+
     /// How many of so many agents it enrolls now without anybody being asked.
     pub fn enrolls(&self, agents: u64, now: Timestamp) -> u64 {
         match (self.state(now), self.approval) {
@@ -103,6 +110,7 @@ mod tests {
             expires: Some(Timestamp(100)),
             uses_max: Some(2),
             uses: 0,
+            arrived: 0,
             created: Timestamp(1),
             actor: String::new(),
             revoked: None,
@@ -118,6 +126,10 @@ mod tests {
         assert_eq!(token.state(Timestamp(99)), TokenState::Live);
         token.uses = 2;
         assert_eq!(token.state(Timestamp(99)), TokenState::UsedUp);
+        token.arrived = 1;
+        assert!(!token.is_spent(Timestamp(99)), "one may have to come again");
+        token.arrived = 2;
+        assert!(token.is_spent(Timestamp(99)));
         token.revoked = Some((Timestamp(50), "alice".to_owned()));
         assert_eq!(token.state(Timestamp(99)), TokenState::Revoked);
         assert_eq!(token.enrolls(9, Timestamp(99)), 0, "revoked");

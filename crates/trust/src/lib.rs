@@ -31,7 +31,7 @@ pub use door::{Door, Files, Refused};
 pub use enrollment::{enrollment_token, token_digest};
 pub use error::Error;
 pub use files::Keeper;
-pub use roll::{Enrolls, Pass, Roll};
+pub use roll::{Enrolls, Pass, Revoked, Roll};
 pub use secret::Secret;
 pub use stream::Stream;
 pub use tokens::{Holder, Tokens};

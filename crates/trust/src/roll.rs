@@ -15,8 +15,8 @@ pub struct Roll {
     pub keys: Vec<PublicKey>,
     /// Tokens that enroll agents, by their digest.
     pub enrollment: BTreeMap<[u8; 32], Enrolls>,
-    /// By uid: credentials below this serial are good no more.
-    pub revoked: BTreeMap<[u8; 16], u64>,
+    /// By uid: what is good no more.
+    pub revoked: BTreeMap<[u8; 16], Revoked>,
 }
 
 /// A token that enrolls agents.
@@ -26,8 +26,18 @@ pub struct Enrolls {
     pub name: Arc<str>,
     /// Unix time in seconds from which on it is good no more, if there is one.
     pub expires_unix: Option<u64>,
-    /// It enrolled all that it may: who came in with it stays, and nobody else comes.
+    /// It enrolled all that it may, and they have their own: who came in with it stays, and nobody
+    /// else comes.
     pub used_up: bool,
+}
+
+/// What of an agent's is good no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Revoked {
+    /// Credentials below this serial.
+    pub below: u64,
+    /// It may not be here by a token either.
+    pub refused: bool,
 }
 
 /// How somebody came in.
@@ -63,10 +73,15 @@ impl Roll {
                 .get(digest)
                 .is_some_and(|token| token.expires_unix.is_none_or(|at| now_unix < at)),
             Pass::Own(Credential { uid, serial, expires_unix }) => {
-                let below = self.revoked.get(uid).copied().unwrap_or(0);
+                let below = self.revoked.get(uid).map_or(0, |revoked| revoked.below);
                 *serial >= below && now_unix < *expires_unix
             }
         }
+    }
+
+    /// Whether an agent was turned away, whatever it shows.
+    pub fn refuses(&self, uid: &[u8; 16]) -> bool {
+        self.revoked.get(uid).is_some_and(|revoked| revoked.refused)
     }
 
     fn enrollment(&self, token: &[u8]) -> Option<Pass> {
@@ -112,9 +127,12 @@ mod tests {
         let mut roll = Roll { keys: vec![signer.public_key()], ..Roll::default() };
         assert_eq!(roll.admit(Some(&header), 99), Ok(Pass::Own(credential)));
         assert_eq!(roll.admit(Some(&header), 100), Err(Refused::Unknown));
-        roll.revoked.insert([7; 16], 3);
+        let revoked = |below| Revoked { below, refused: false };
+        roll.revoked.insert([7; 16], revoked(3));
         assert!(roll.admit(Some(&header), 99).is_ok(), "only those below");
-        roll.revoked.insert([7; 16], 4);
+        assert!(!roll.refuses(&[7; 16]));
+        roll.revoked.insert([7; 16], Revoked { refused: true, ..revoked(4) });
+        assert!(roll.refuses(&[7; 16]) && !roll.refuses(&[8; 16]));
         assert_eq!(roll.admit(Some(&header), 99), Err(Refused::Unknown));
         assert!(!roll.admits_still(&Pass::Own(credential), 99));
         assert_eq!(Roll::default().admit(Some(&header), 99), Err(Refused::Unknown), "no key");

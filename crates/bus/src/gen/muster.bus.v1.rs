@@ -854,7 +854,8 @@ pub mod roll {
         /// Unix time in seconds from which on it is good no more; 0 if there is none.
         #[prost(uint64, tag = "3")]
         pub expires_unix: u64,
-        /// It enrolled all that it may: who came in with it stays, and nobody else comes.
+        /// It enrolled all that it may, and they have their own: who came in with it stays, and nobody
+        /// else comes.
         #[prost(bool, tag = "4")]
         pub used_up: bool,
     }
@@ -866,6 +867,9 @@ pub mod roll {
         /// Those below this serial.
         #[prost(uint64, tag = "2")]
         pub below: u64,
+        /// It was turned away: it may not be there by an enrollment token either.
+        #[prost(bool, tag = "3")]
+        pub refused: bool,
     }
 }
 /// The roll changed: gateways ask for it (subject roll.changed).

@@ -7,10 +7,9 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, convert, labels, names, page};
 use crate::Error;
 use crate::actor::Actor;
+use crate::ledger::enrollment::COLLECTION;
 use crate::roll;
 use crate::v1::{self, credentials_server, enrollment_token as wire};
-
-const COLLECTION: &str = "enrollmentTokens";
 
 #[async_trait]
 impl credentials_server::Credentials for Api {
@@ -156,6 +155,7 @@ impl Api {
             expires,
             uses_max: (uses_max != 0).then_some(uses_max),
             uses: 0,
+            arrived: 0,
             created,
             actor: String::new(),
             revoked: None,

@@ -6,6 +6,7 @@ use opamp::InstanceUid;
 use super::{Api, convert, page};
 use crate::actor::Actor;
 use crate::ledger::credentials::Issue;
+use crate::ledger::enrollment::Decided;
 use crate::registrar::{admitted, expiry};
 use crate::v1::{self, credential as wire};
 use crate::{Error, roll};
@@ -42,7 +43,12 @@ impl Api {
         let held = self.ledger.credential(&uid).await?;
         match held.state(self.ledger.clock.now()) {
             CredentialState::Active => Ok(self.told(&held)),
-            CredentialState::Pending | CredentialState::Revoked => {
+            state @ (CredentialState::Pending | CredentialState::Revoked) => {
+                // Who had one was enrolled by its token already.
+                if state == CredentialState::Pending || held.serial == 0 {
+                    let by = &held.enrollment;
+                    self.ledger.enroll_by(by, &[uid], Decided::ByOperator).await?;
+                }
                 self.issue_to(&uid, actor, "approved").await
             }
             CredentialState::Expired | CredentialState::Reset => {

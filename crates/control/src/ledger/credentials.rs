@@ -65,9 +65,16 @@ impl Ledger {
         self.change_credential(uid, asked).await.map(drop)
     }
 
-    /// Notes that an agent came in with this credential: those before it are good no more.
-    pub(crate) async fn prove(&self, uid: &InstanceUid, serial: u64) -> Result<(), Error> {
-        self.change_credential(uid, |credential| Ok(credential.proven(serial))).await.map(drop)
+    /// Notes that an agent came in with this credential: those before it are good no more. Returns
+    /// what enrolled it, if this is the first that it came with.
+    pub(crate) async fn prove(
+        &self,
+        uid: &InstanceUid,
+        serial: u64,
+    ) -> Result<Option<String>, Error> {
+        let before = self.held_credential(uid).await?.value;
+        let after = self.change_credential(uid, |it| Ok(it.proven(serial))).await?;
+        Ok((before.proven == 0 && after.proven > 0).then_some(after.enrollment))
     }
 
     /// Lets an agent be enrolled anew; what it has is good no more.
@@ -122,8 +129,12 @@ impl Ledger {
             match (decode_revocation(&key, &stored.value), InstanceUid::try_from(&key.id[..])) {
                 (Ok(read), _) => all.push(read.value),
                 (Err(error), uid) => {
-                    let everything =
-                        |uid| Revocation { uid, below: u64::MAX, until_unix: u64::MAX };
+                    let everything = |uid| Revocation {
+                        uid,
+                        below: u64::MAX,
+                        until_unix: u64::MAX,
+                        refused: true,
+                    };
                     all.extend(uid.ok().map(everything));
                     self.set_aside(&key, &stored, &error).await;
                 }
@@ -193,7 +204,9 @@ impl Ledger {
             if after == held.value {
                 return Ok(after);
             }
-            if let Some(revocation) = after.revocation() {
+            let lifted = |it: Revocation| Revocation { refused: false, until_unix: 0, ..it };
+            let revocation = after.revocation();
+            if let Some(revocation) = revocation.or_else(|| held.value.revocation().map(lifted)) {
                 self.write_revocation(&revocation).await?;
             }
             let value = encode(&after, &held.unknown);
@@ -204,7 +217,7 @@ impl Ledger {
         Err(Error::Aborted(format!("credentials/{uid}")))
     }
 
-    /// Writes what is good no more. It only ever grows.
+    /// Writes what is good no more. Serials below only ever rise.
     async fn write_revocation(&self, revocation: &Revocation) -> Result<(), Error> {
         let key = Key::revocation(&revocation.uid);
         for _ in 0..self.limits.write_tries {
@@ -216,7 +229,6 @@ impl Ledger {
             });
             let held = before.map_or(*revocation, |before| Revocation {
                 below: before.value.below.max(revocation.below),
-                until_unix: before.value.until_unix.max(revocation.until_unix),
                 ..*revocation
             });
             let value = encode_revocation(&held, &unknown);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus::v1::{Reassess, ReassessReply};
+use bus::v1::{Reassess, ReassessReply, RollRequest};
 use bus::{Subject, WORKERS};
 use control::v1::credential::State;
 use control::v1::credentials_client::CredentialsClient;
@@ -17,7 +17,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 use trust::Vault;
 
-use crate::rig::{Rig, Watched, connected, until};
+use crate::rig::{PATIENCE, Rig, Watched, connected, until};
 
 /// Long enough that credentials are looked through every two seconds.
 const LIFETIME: Duration = Duration::from_secs(90);
@@ -94,6 +94,14 @@ impl House {
         self.client().get_enrollment_token(request).await.unwrap().into_inner().uses
     }
 
+    /// Whether gateways are told that a token lets nobody in any more.
+    async fn is_spent(&self, name: &str) -> bool {
+        let ask = RollRequest { changed: true, ..Default::default() };
+        let reply = self.rig.bus.request(&Subject::Roll, &ask, PATIENCE).await.unwrap();
+        let roll = reply.roll.unwrap();
+        roll.enrollment.iter().any(|token| token.name == name && token.used_up)
+    }
+
     /// Whether workers were told to read anew how an agent stands.
     fn was_told(&self, byte: u8) -> bool {
         let asked = self.asked.lock().unwrap();
@@ -133,6 +141,15 @@ async fn a_token_enrolls_as_many_as_it_may_and_each_of_them_once() {
     until("workers are told again", async || (1..=3).all(|byte| house.was_told(byte))).await;
     assert_eq!(house.all(State::Active).await, enrolled, "nobody gets another one");
     assert_eq!(house.uses("ci").await, 2);
+
+    // Its gateway lets in who comes again, until all have their own.
+    assert!(!house.is_spent("ci").await);
+    house.sees(1, "", 1, standing(1, 0, 2)).await;
+    until("one is there", async || house.credential(1).await.unwrap().proven_serial == 1).await;
+    assert!(!house.is_spent("ci").await);
+    house.sees(2, "", 1, standing(1, 0, 2)).await;
+    house.sees(3, "", 1, standing(1, 0, 2)).await;
+    until("nobody else is to come", async || house.is_spent("ci").await).await;
 }
 
 #[tokio::test]
@@ -146,6 +163,7 @@ async fn who_comes_by_what_is_not_there_or_not_good_waits() {
     until("all wait", async || house.all(State::Pending).await.len() == 4).await;
     let approve = ApproveCredentialRequest { name: name(1) };
     let approved = house.client().approve_credential(approve).await.unwrap().into_inner();
+    assert_eq!(house.uses("partners").await, 1);
     assert_eq!((approved.state(), approved.serial), (State::Active, 1));
     // It was renamed by us, on the connection that it came in on with a credential.
     house.sees(5, &name(1), 0, Standing::default()).await;

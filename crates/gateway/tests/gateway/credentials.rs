@@ -199,7 +199,7 @@ async fn who_is_revoked_goes_within_two_seconds_and_does_not_come_back() {
     goes.say(&report(1, 0)).await;
     stays.say(&report(2, 0)).await;
     let since = Instant::now();
-    let revoked = Revoked { instance_uid: vec![1; 16].into(), below: 2 };
+    let revoked = Revoked { instance_uid: vec![1; 16].into(), below: 2, refused: false };
     house.change(|roll| roll.revoked.push(revoked)).await;
     assert_eq!(goes.closed().await, Some(1008));
     assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());

@@ -286,9 +286,7 @@ pub fn step(before: &AgentRecord, input: &Input<'_>, context: &Context<'_>) -> S
         Some(message) if requests_uid(message) && !context.uid_is_ours => {
             Outcome::Reply(identification(context.fresh_uid))
         }
-        Some(_) if refusal(before, input).is_some() => {
-            refusal(before, input).map_or(Outcome::Silence, Outcome::Refused)
-        }
+        Some(_) if let Some(refusal) = refusal(before, input) => Outcome::Refused(refusal),
         // Somebody never met, or forgotten since: there is nothing to decide.
         None if before.sequence_num.is_none() => match input {
             Input::Resume { .. } => Outcome::Stale,
@@ -396,8 +394,11 @@ fn message<'a>(input: &Input<'a>) -> Option<&'a AgentToServer> {
 
 /// Why an agent is not heard.
 fn refusal(record: &AgentRecord, input: &Input<'_>) -> Option<Refusal> {
-    let (Input::Claim { from, .. } | Input::Poll { from, .. }) = input else { return None };
-    record.admission.as_ref()?.refuses(from.shown)
+    let admission = record.admission.as_ref()?;
+    match input {
+        Input::Claim { from, .. } | Input::Poll { from, .. } => admission.refuses(from.shown),
+        _ => admission.is_turned_away().then_some(Refusal::TurnedAway),
+    }
 }
 
 impl Origin<'_> {

@@ -1069,6 +1069,9 @@ pub struct EnrollmentToken {
     pub revoked_unix_ms: u64,
     #[prost(string, tag = "12")]
     pub revoked_by: ::prost::alloc::string::String,
+    /// Of `uses`, those that have come with a credential of their own.
+    #[prost(uint64, tag = "13")]
+    pub arrived: u64,
 }
 /// What was issued to an agent. Table `credentials`, key instance_uid.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1104,9 +1107,9 @@ pub struct AgentCredential {
     /// The newest one that the agent came in with.
     #[prost(uint64, tag = "12")]
     pub proven: u64,
-    /// Unix time in seconds at which the last of all of them expires.
+    /// Unix time in seconds at which the last of those before the newest expires.
     #[prost(uint64, tag = "13")]
-    pub last_unix: u64,
+    pub older_unix: u64,
 }
 /// Credentials of an agent that are good no more. Table `revocations`, key instance_uid.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1118,9 +1121,12 @@ pub struct Revocation {
     /// Those below this serial.
     #[prost(uint64, tag = "3")]
     pub below: u64,
-    /// Unix time in seconds from which on all of them have expired anyway.
+    /// Unix time in seconds from which on that is no matter: all of them have expired.
     #[prost(uint64, tag = "4")]
     pub until_unix: u64,
+    /// An operator turned the agent away.
+    #[prost(bool, tag = "5")]
+    pub refused: bool,
 }
 /// What the fleet signs with. Table `authority`, key "credentials".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

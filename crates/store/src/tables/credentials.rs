@@ -15,7 +15,7 @@ const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.AgentCredential`.
 const FIELDS: u32 = 13;
 /// The same of `Revocation`.
-const REVOCATION_FIELDS: u32 = 4;
+const REVOCATION_FIELDS: u32 = 5;
 /// The same of `FleetKey`.
 const KEY_FIELDS: u32 = 4;
 
@@ -46,7 +46,7 @@ pub fn encode(credential: &AgentCredential, unknown: &Bytes) -> Bytes {
         enrollment: credential.enrollment.clone(),
         asked_unix_ms: credential.asked.0,
         proven: credential.proven,
-        last_unix: credential.last_unix,
+        older_unix: credential.older_unix,
     };
     write(&message, unknown)
 }
@@ -61,7 +61,7 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<AgentCredential>, Error
         enrollment: message.enrollment,
         asked: Timestamp(message.asked_unix_ms),
         proven: message.proven,
-        last_unix: message.last_unix,
+        older_unix: message.older_unix,
         serial: message.serial,
         below: message.below,
         expires_unix: message.expires_unix,
@@ -79,6 +79,7 @@ pub fn encode_revocation(revocation: &Revocation, unknown: &Bytes) -> Bytes {
         instance_uid: revocation.uid.as_bytes().to_vec(),
         below: revocation.below,
         until_unix: revocation.until_unix,
+        refused: revocation.refused,
     };
     write(&message, unknown)
 }
@@ -88,7 +89,8 @@ pub fn decode_revocation(key: &Key, bytes: &Bytes) -> Result<Loaded<Revocation>,
     let format = |message: &v1::Revocation| message.format;
     let (message, unknown) = read(key, bytes, REVOCATION_FIELDS, format, FORMAT)?;
     let uid = uid(key, &message.instance_uid)?;
-    let value = Revocation { uid, below: message.below, until_unix: message.until_unix };
+    let v1::Revocation { below, until_unix, refused, .. } = message;
+    let value = Revocation { uid, below, until_unix, refused };
     Ok(Loaded { value, unknown })
 }
 

@@ -10,7 +10,7 @@ use crate::{Error, Key, v1};
 /// Newest format understood.
 const FORMAT: u32 = 1;
 /// Highest field number of `muster.state.v1.EnrollmentToken`.
-const FIELDS: u32 = 12;
+const FIELDS: u32 = 13;
 
 /// The bytes of a token.
 pub fn encode(token: &EnrollmentToken, unknown: &Bytes) -> Bytes {
@@ -24,6 +24,7 @@ pub fn encode(token: &EnrollmentToken, unknown: &Bytes) -> Bytes {
         expires_unix_ms: token.expires.map_or(0, |at| at.0),
         uses_max: token.uses_max.unwrap_or(0),
         uses: token.uses,
+        arrived: token.arrived,
         created_unix_ms: token.created.0,
         actor: token.actor.clone(),
         revoked_unix_ms: revoked.0,
@@ -48,6 +49,7 @@ pub fn decode(key: &Key, bytes: &Bytes) -> Result<Loaded<EnrollmentToken>, Error
         expires: given(message.expires_unix_ms).map(Timestamp),
         uses_max: given(message.uses_max),
         uses: message.uses,
+        arrived: message.arrived,
         created: Timestamp(message.created_unix_ms),
         actor: message.actor,
         revoked: revoked.map(|at| (Timestamp(at), message.revoked_by)),

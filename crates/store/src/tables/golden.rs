@@ -117,7 +117,7 @@ fn golden_values_are_read_for_ever() {
         |bytes| settings::decode_sealed(&settings::sealed_key("backend", &sealed().hash), bytes),
     );
     let token = |bytes: &Bytes| enrollment::decode(&Key::enrollment_token("ci"), bytes);
-    table(&mut files, ("enrollment-token", 1), |_| enrollment_token(), enrollment::encode, token);
+    table(&mut files, ("enrollment-token", 2), enrollment_token, enrollment::encode, token);
 
     issued(&mut files);
     packages_and_sets(&mut files);
@@ -456,7 +456,7 @@ fn issued(files: &mut Golden) {
         serial: 4,
         below: 5,
         expires_unix: 1_800_000_000,
-        last_unix: 1_800_000_001,
+        older_unix: 1_800_000_001,
         issued: Timestamp(1_700_000_000_023),
         issued_by: "alice".to_owned(),
         revoked: Some((Timestamp(1_700_000_000_024), "bob".to_owned())),
@@ -473,7 +473,7 @@ fn issued(files: &mut Golden) {
     table(files, ("fleet-key", 1), |_| key.clone(), credentials::encode_key, read);
 }
 
-fn enrollment_token() -> EnrollmentToken {
+fn enrollment_token(version: u32) -> EnrollmentToken {
     EnrollmentToken {
         name: "ci".to_owned(),
         digest: TokenDigest([9; 32]),
@@ -482,6 +482,7 @@ fn enrollment_token() -> EnrollmentToken {
         expires: Some(Timestamp(1_700_000_000_021)),
         uses_max: Some(100),
         uses: 3,
+        arrived: if version < 2 { 0 } else { 2 },
         created: Timestamp(1_700_000_000_020),
         actor: "alice".to_owned(),
         revoked: Some((Timestamp(1_700_000_000_022), "bob".to_owned())),
