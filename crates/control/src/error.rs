@@ -42,6 +42,12 @@ pub enum Error {
     Corrupt(String),
 }
 
+impl From<model::check::Fault> for Error {
+    fn from(fault: model::check::Fault) -> Self {
+        Self::Invalid { field: fault.field, reason: fault.reason }
+    }
+}
+
 /// Waits for a call no longer than a limit.
 pub(crate) async fn within<T, E: Into<Error>>(
     limit: Duration,

@@ -37,6 +37,8 @@ fn golden_messages_are_understood_for_ever() {
     assignments(&mut files);
     fleet(&mut files);
     commands(&mut files);
+    credentials(&mut files);
+    packages(&mut files);
     handed_out(&mut files);
     files.finish();
 }
@@ -423,6 +425,77 @@ fn gateway() -> Gateway {
         address: "http://192.0.2.1:4320".to_owned(),
         process_id: "muster-1".to_owned(),
     }
+}
+
+fn credentials(files: &mut Golden) {
+    let name = || format!("credentials/{UID}");
+    hold(files, ("credential", 1), |_| Credential {
+        name: name(),
+        serial: 5,
+        oldest_good_serial: 4,
+        state: credential::State::Pending.into(),
+        expire_time: Some(time(1)),
+        issue_time: Some(time(2)),
+        issue_actor: "alice".to_owned(),
+        revoke_time: Some(time(3)),
+        revoke_actor: "bob".to_owned(),
+        enrollment: "enrollmentTokens/ci".to_owned(),
+        ask_time: Some(time(4)),
+        proven_serial: 3,
+    });
+    hold(files, ("issue-credential-request", 1), |_| IssueCredentialRequest {
+        name: name(),
+        expire_time: Some(time(1)),
+        revoke_older: true,
+    });
+    hold(files, ("issue-credential-response", 1), |_| IssueCredentialResponse {
+        credential: Some(Credential { name: name(), ..Default::default() }),
+        token: "msa_x".to_owned(),
+    });
+    hold(files, ("list-credentials-request", 1), |_| ListCredentialsRequest {
+        page_size: 50,
+        page_token: "0011223344556677.x".to_owned(),
+        state: credential::State::Reset.into(),
+    });
+    hold(files, ("approve-credential-request", 1), |_| ApproveCredentialRequest { name: name() });
+    hold(files, ("rotate-credential-request", 1), |_| RotateCredentialRequest { name: name() });
+    hold(files, ("revoke-credential-request", 1), |_| RevokeCredentialRequest { name: name() });
+    hold(files, ("reset-credential-request", 1), |_| ResetCredentialRequest { name: name() });
+}
+
+fn packages(files: &mut Golden) {
+    let name = || "packages/collector/versions/0.141.0".to_owned();
+    let version = |_| PackageVersion {
+        name: name(),
+        r#type: package_version::Type::Addon.into(),
+        files: vec![package_version::File {
+            selector: "os.type=linux".to_owned(),
+            download_url: "https://example.org/collector.tar.gz".to_owned(),
+            content_hash: vec![8; 32],
+            signature: vec![1, 2, 3],
+            hash: vec![9; 32],
+        }],
+        create_time: Some(time(1)),
+        actor: "alice".to_owned(),
+    };
+    hold(files, ("package-version", 1), version);
+    hold(files, ("create-package-version-request", 1), |_| CreatePackageVersionRequest {
+        package_version: Some(version(1)),
+    });
+    hold(files, ("package-set", 1), |_| PackageSet {
+        name: "packageSets/edge".to_owned(),
+        revisions: vec![PackageSetRevision {
+            name: "packageSets/edge/revisions/2".to_owned(),
+            revision: 2,
+            package_versions: vec![name()],
+            create_time: Some(time(2)),
+            actor: "bob".to_owned(),
+        }],
+    });
+    hold(files, ("apply-package-set-request", 1), |_| ApplyPackageSetRequest {
+        name: "packageSets/edge".to_owned(),
+        package_versions: vec![name()],
+    });
 }
 
 fn time(more: i64) -> Timestamp {

@@ -5,7 +5,7 @@ use opamp::Message as _;
 use opamp::v1::{DownloadableFile, PackageAvailable, PackageType};
 
 use crate::Timestamp;
-use crate::connection::{Fault, url};
+use crate::check::{Fault, fault, url};
 use crate::packages::{PackageChoice, PackageHash, PackageSetRef, Variant};
 use crate::selector::Selector;
 
@@ -176,10 +176,6 @@ impl PackageSet {
         let packages = versions.iter().map(PackageVersion::choice).collect();
         PackageSetRef { set: self.name.clone(), revision: number, packages }
     }
-}
-
-fn fault<T>(field: &'static str, reason: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault { field, reason: reason.into() })
 }
 
 #[cfg(test)]

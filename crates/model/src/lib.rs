@@ -13,6 +13,7 @@
 pub mod assign;
 pub mod brake;
 pub mod catalogue;
+pub mod check;
 pub mod command;
 pub mod components;
 pub mod config;

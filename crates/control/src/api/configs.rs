@@ -39,17 +39,11 @@ impl configs_server::Configs for Api {
         request: Request<ListConfigsRequest>,
     ) -> Result<Response<ListConfigsResponse>, Status> {
         let request = request.get_ref();
-        let size = page::size(request.page_size, &self.limits)?;
-        let after = page::after(&request.page_token, "configs")?;
+        let asked = (request.page_size, &*request.page_token);
         let all = self.ledger.configs().await?;
-        let mut rest =
-            all.iter().filter(|(name, _)| after.is_none_or(|after| name.as_str() > after));
-        let page: Vec<(&String, _)> = rest.by_ref().take(size).collect();
-        let last = page.last().filter(|_| rest.next().is_some());
-        Ok(Response::new(ListConfigsResponse {
-            next_page_token: last.map_or(String::new(), |(name, _)| page::token(name, "configs")),
-            configs: page.into_iter().map(|(_, config)| convert::config(config)).collect(),
-        }))
+        let (page, next_page_token) = page::of(all, asked, "configs", &self.limits)?;
+        let configs = page.iter().map(convert::config).collect();
+        Ok(Response::new(ListConfigsResponse { configs, next_page_token }))
     }
 
     async fn get_config_revision(

@@ -47,15 +47,10 @@ impl credentials_server::Credentials for Api {
         request: Request<v1::ListEnrollmentTokensRequest>,
     ) -> Result<Response<v1::ListEnrollmentTokensResponse>, Status> {
         let request = request.get_ref();
-        let size = page::size(request.page_size, &self.limits)?;
-        let after = page::after(&request.page_token, COLLECTION)?;
+        let asked = (request.page_size, &*request.page_token);
         let (all, now) = (self.ledger.enrollment_tokens().await?, self.ledger.clock.now());
-        let mut rest = all.values().filter(|it| after.is_none_or(|after| it.name.as_str() > after));
-        let page: Vec<&EnrollmentToken> = rest.by_ref().take(size).collect();
-        let last = page.last().filter(|_| rest.next().is_some());
-        let next_page_token =
-            last.map_or(String::new(), |last| page::token(&last.name, COLLECTION));
-        let enrollment_tokens = page.into_iter().map(|it| told(it, now)).collect();
+        let (page, next_page_token) = page::of(all, asked, COLLECTION, &self.limits)?;
+        let enrollment_tokens = page.iter().map(|it| told(it, now)).collect();
         Ok(Response::new(v1::ListEnrollmentTokensResponse { enrollment_tokens, next_page_token }))
     }
 

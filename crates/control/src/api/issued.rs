@@ -94,20 +94,12 @@ impl Api {
         &self,
         request: &v1::ListCredentialsRequest,
     ) -> Result<v1::ListCredentialsResponse, Error> {
-        let size = page::size(request.page_size, &self.limits)?;
-        let after = page::after(&request.page_token, COLLECTION)?;
-        let after = after.map(str::parse::<InstanceUid>).transpose();
-        let after = after.map_err(|error| Error::invalid("page_token", error.to_string()))?;
         let all = self.ledger.credentials().await?;
-        let all = all.values().map(|(credential, _)| credential);
-        let mut rest = all
-            .filter(|it| after.is_none_or(|after| it.uid > after))
-            .map(|it| self.told(it))
-            .filter(|it| request.state == 0 || request.state == it.state);
-        let credentials: Vec<v1::Credential> = rest.by_ref().take(size).collect();
-        let last = credentials.last().filter(|_| rest.next().is_some());
-        let uid = last.and_then(|last| last.name.split_once('/'));
-        let next_page_token = uid.map_or(String::new(), |(_, uid)| page::token(uid, COLLECTION));
+        let told = all.into_iter().map(|(uid, (it, _))| (uid.to_string(), self.told(&it)));
+        let told = told.filter(|(_, it)| request.state == 0 || request.state == it.state);
+        let query = format!("{COLLECTION} {}", request.state);
+        let asked = (request.page_size, &*request.page_token);
+        let (credentials, next_page_token) = page::of(told, asked, &query, &self.limits)?;
         Ok(v1::ListCredentialsResponse { credentials, next_page_token })
     }
 

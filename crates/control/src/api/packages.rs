@@ -44,21 +44,10 @@ impl packages_server::Packages for Api {
         request: Request<v1::ListPackageVersionsRequest>,
     ) -> Result<Response<v1::ListPackageVersionsResponse>, Status> {
         let request = request.get_ref();
-        let size = page::size(request.page_size, &self.limits)?;
-        let after = page::after(&request.page_token, PACKAGES)?;
-        let after = after.map(|after| after.split_once('@').unwrap_or((after, "")));
+        let asked = (request.page_size, &*request.page_token);
         let all = self.ledger.package_versions().await?;
-        let place = |it: &PackageVersion| (it.package.clone(), it.version.clone());
-        let later = |it: &&PackageVersion| {
-            after.is_none_or(|after| (it.package.as_str(), it.version.as_str()) > after)
-        };
-        let mut rest = all.values().filter(later);
-        let page: Vec<&PackageVersion> = rest.by_ref().take(size).collect();
-        let last = page.last().filter(|_| rest.next().is_some()).map(|last| place(last));
-        let next_page_token = last.map_or(String::new(), |(package, version)| {
-            page::token(&format!("{package}@{version}"), PACKAGES)
-        });
-        let package_versions = page.into_iter().map(told).collect();
+        let (page, next_page_token) = page::of(all, asked, PACKAGES, &self.limits)?;
+        let package_versions = page.iter().map(told).collect();
         Ok(Response::new(v1::ListPackageVersionsResponse { package_versions, next_page_token }))
     }
 
@@ -95,14 +84,10 @@ impl packages_server::Packages for Api {
         request: Request<v1::ListPackageSetsRequest>,
     ) -> Result<Response<v1::ListPackageSetsResponse>, Status> {
         let request = request.get_ref();
-        let size = page::size(request.page_size, &self.limits)?;
-        let after = page::after(&request.page_token, SETS)?;
+        let asked = (request.page_size, &*request.page_token);
         let all = self.ledger.package_sets().await?;
-        let mut rest = all.values().filter(|it| after.is_none_or(|after| it.name.as_str() > after));
-        let page: Vec<&PackageSet> = rest.by_ref().take(size).collect();
-        let last = page.last().filter(|_| rest.next().is_some());
-        let next_page_token = last.map_or(String::new(), |last| page::token(&last.name, SETS));
-        let package_sets = page.into_iter().map(set).collect();
+        let (page, next_page_token) = page::of(all, asked, SETS, &self.limits)?;
+        let package_sets = page.iter().map(set).collect();
         Ok(Response::new(v1::ListPackageSetsResponse { package_sets, next_page_token }))
     }
 

@@ -31,6 +31,25 @@ pub(crate) fn after<'a>(token: &'a str, query: &str) -> Result<Option<&'a str>, 
     Ok(Some(last))
 }
 
+/// The page that is asked for, by its size and token, of items that have an id each; and the token
+/// of the next page, empty after the last.
+pub(crate) fn of<T>(
+    items: impl IntoIterator<Item = (String, T)>,
+    (size, token): (i32, &str),
+    query: &str,
+    limits: &Limits,
+) -> Result<(Vec<T>, String), Error> {
+    let (size, after) = (self::size(size, limits)?, after(token, query)?);
+    let items = items.into_iter().filter(|(id, _)| after.is_none_or(|after| id.as_str() > after));
+    let mut items: Vec<(String, T)> = items.collect();
+    items.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let more = items.len() > size;
+    items.truncate(size);
+    let last = items.last().filter(|_| more);
+    let next = last.map_or(String::new(), |(id, _)| self::token(id, query));
+    Ok((items.into_iter().map(|(_, item)| item).collect(), next))
+}
+
 /// Tells queries apart, alike in every build: a list may go on at another control. FNV-1a.
 pub(crate) fn fingerprint(query: &str) -> u64 {
     query.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -49,6 +68,25 @@ mod tests {
         assert!(after(&token, "env=dev").is_err());
         assert!(after("nonsense", "").is_err());
         assert_eq!(after("", "env=dev"), Ok(None));
+    }
+
+    #[test]
+    fn pages_hold_every_item_once_in_order_of_their_ids() {
+        let items = || ["b", "a-b@1", "a@1", "c"].map(|id| (id.to_owned(), id));
+        let limits = Limits::default();
+        let (mut seen, mut token) = (Vec::new(), String::new());
+        loop {
+            let (page, next) = of(items(), (2, &token), "", &limits).unwrap();
+            assert!(page.len() <= 2);
+            seen.extend(page);
+            token = next;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(seen, ["a-b@1", "a@1", "b", "c"]);
+        assert!(of(items(), (2, "x"), "", &limits).is_err());
+        assert_eq!(of(items(), (4, ""), "", &limits).unwrap().1, "", "nothing follows");
     }
 
     #[test]

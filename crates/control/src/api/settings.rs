@@ -1,7 +1,7 @@
 //! Service ConnectionSettings. What is secret goes into the ledger sealed and into no answer.
 
 use model::Random;
-use model::connection::{Certificate, Fault, Kept, KeptRevision, Rules, Settings};
+use model::connection::{Certificate, Kept, KeptRevision, Rules, Settings};
 use model::settings::Class;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -44,15 +44,10 @@ impl connection_settings_server::ConnectionSettings for Api {
         request: Request<v1::ListConnectionSettingsRequest>,
     ) -> Result<Response<v1::ListConnectionSettingsResponse>, Status> {
         let request = request.get_ref();
-        let size = page::size(request.page_size, &self.limits)?;
-        let after = page::after(&request.page_token, COLLECTION)?;
+        let asked = (request.page_size, &*request.page_token);
         let all = self.ledger.all_settings().await?;
-        let mut rest = all.values().filter(|it| after.is_none_or(|after| it.name.as_str() > after));
-        let page: Vec<&Kept> = rest.by_ref().take(size).collect();
-        let last = page.last().filter(|_| rest.next().is_some());
-        let next_page_token =
-            last.map_or(String::new(), |last| page::token(&last.name, COLLECTION));
-        let connection_settings = page.into_iter().map(named).collect();
+        let (page, next_page_token) = page::of(all, asked, COLLECTION, &self.limits)?;
+        let connection_settings = page.iter().map(named).collect();
         Ok(Response::new(v1::ListConnectionSettingsResponse {
             connection_settings,
             next_page_token,
@@ -108,12 +103,6 @@ fn certificate(
     }
     let trust::CertificateFacts { subject, not_before, not_after, sha256, key_sha256, .. } = facts;
     Ok(Certificate { subject, not_before, not_after, sha256, key_sha256 })
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        Self::Invalid { field: fault.field, reason: fault.reason }
-    }
 }
 
 fn named(kept: &Kept) -> v1::NamedConnectionSettings {

@@ -14,9 +14,6 @@ use super::{Held, Ledger, Which};
 use crate::Error;
 use crate::actor::Actor;
 
-/// Versions, by package and version.
-pub(crate) type Versions = BTreeMap<(String, String), PackageVersion>;
-
 impl Ledger {
     /// Adds a version, unless it is there and says the same.
     pub(crate) async fn create_package_version(
@@ -55,14 +52,14 @@ impl Ledger {
         Ok(decode(&place, &stored.value)?.value)
     }
 
-    /// Every version.
-    pub(crate) async fn package_versions(&self) -> Result<Versions, Error> {
+    /// Every version, by package and version, as `collector@0.141.0`.
+    pub(crate) async fn package_versions(&self) -> Result<BTreeMap<String, PackageVersion>, Error> {
         let mut all = BTreeMap::new();
         for (key, stored) in self.entries(Table::Packages).await? {
             match decode(&key, &stored.value) {
                 Ok(read) => {
-                    let place = (read.value.package.clone(), read.value.version.clone());
-                    all.insert(place, read.value);
+                    let PackageVersion { package, version, .. } = &read.value;
+                    all.insert(format!("{package}@{version}"), read.value);
                 }
                 Err(error) => self.set_aside(&key, &stored, &error).await,
             }

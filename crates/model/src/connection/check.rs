@@ -8,6 +8,7 @@ use opamp::Message as _;
 use opamp::v1::{Headers, ProxyConnectionSettings, TlsCertificate, TlsConnectionSettings};
 
 use super::Settings;
+use crate::check::{Fault, fault, is_of, url};
 use crate::settings::Class;
 
 /// Seconds between heartbeats at the most: beyond a day nobody would call it one.
@@ -29,16 +30,6 @@ const VERSIONS: [&str; 4] = ["1.0", "1.1", "1.2", "1.3"];
 pub struct Rules {
     /// Telemetry may cross the network in the clear.
     pub allow_http: bool,
-}
-
-/// What is wrong with settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {reason}")]
-pub struct Fault {
-    /// Path of the field in the message of the class.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 impl Settings {
@@ -73,10 +64,6 @@ impl Settings {
             }
         }
     }
-}
-
-fn fault<T>(field: &'static str, reason: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault { field, reason: reason.into() })
 }
 
 fn opamp_endpoint(endpoint: &str) -> Result<(), Fault> {
@@ -114,20 +101,6 @@ fn telemetry_endpoint(endpoint: &str, rules: Rules) -> Result<(), Fault> {
         );
     }
     Ok(())
-}
-
-/// An absolute URL of one of these schemes, with a host, and with a port that there is.
-pub(crate) fn url(text: &str, schemes: &[&str]) -> Option<Uri> {
-    let url: Uri = text.parse().ok()?;
-    let has_host = url.host().is_some_and(|host| !host.is_empty());
-    // What is no number is left to us: the parser takes it for no port at all.
-    let ends_in_host = url.authority()?.as_str().ends_with(url.host()?);
-    let port_is_sound = ends_in_host || url.port_u16().is_some_and(|port| port > 0);
-    (has_host && port_is_sound && schemes.iter().any(|scheme| is_of(&url, scheme))).then_some(url)
-}
-
-fn is_of(url: &Uri, scheme: &str) -> bool {
-    url.scheme_str().is_some_and(|it| it.eq_ignore_ascii_case(scheme))
 }
 
 /// Whether it stays on the machine.
@@ -239,24 +212,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_whole_or_none() {
+    fn what_stays_on_the_machine_is_told_apart() {
         let schemes = ["https", "http", "ws"];
-        let parts = |text: &str| url(text, &schemes).map(|url| url.path().to_owned());
-        assert_eq!(parts("https://h:4318/v1/metrics").unwrap(), "/v1/metrics");
-        assert_eq!(parts("ws://u:p@[::1]:4320/x?y").unwrap(), "/x");
-        assert_eq!(parts("HTTP://h").unwrap(), "/");
-        for bad in [
-            "",
-            "h:4318",
-            "https://",
-            "https://:1/",
-            "https://h:0/",
-            "https://h:x/",
-            "a b",
-            "ftp://h",
-        ] {
-            assert_eq!(parts(bad), None, "{bad}");
-        }
         let local = |text: &str| is_local(&url(text, &schemes).unwrap());
         assert!(local("http://127.0.0.2") && local("http://[::1]/") && local("http://LocalHost/"));
         assert!(!local("http://127.0.0.1.example.org/"));

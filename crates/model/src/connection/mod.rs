@@ -10,8 +10,7 @@ use opamp::v1::{
     TelemetryConnectionSettings, TlsCertificate,
 };
 
-pub(crate) use check::url;
-pub use check::{Fault, HEARTBEAT_SECONDS_MAX, Rules};
+pub use check::{HEARTBEAT_SECONDS_MAX, Rules};
 pub use kept::{Certificate, Kept, KeptRevision};
 
 use crate::settings::Class;

@@ -43,6 +43,21 @@ impl Client {
     }
 }
 
+/// All items of a list, page by page: `page` asks for the one with this token.
+pub(super) async fn pages<T>(
+    mut page: impl AsyncFnMut(String) -> anyhow::Result<(Vec<T>, String)>,
+) -> anyhow::Result<Vec<T>> {
+    let (mut all, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let (items, next) = page(page_token).await?;
+        all.extend(items);
+        if next.is_empty() {
+            return Ok(all);
+        }
+        page_token = next;
+    }
+}
+
 /// A connection that shows who asks.
 pub(super) type Channel = InterceptedService<transport::Channel, Bearer>;
 

@@ -148,17 +148,12 @@ async fn show_config(client: &Client, name: &str) -> anyhow::Result<()> {
 
 async fn list(channel: Channel) -> anyhow::Result<Vec<Config>> {
     let mut client = client(channel);
-    let mut configs = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    call::pages(async |page_token| {
         let request = ListConfigsRequest { page_size: limits::PAGE_SIZE, page_token };
         let page = call::answer(client.list_configs(request).await)?;
-        configs.extend(page.configs);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(configs);
-        }
-    }
+        Ok((page.configs, page.next_page_token))
+    })
+    .await
 }
 
 fn table(configs: &[Config]) -> String {

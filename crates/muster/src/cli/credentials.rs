@@ -145,17 +145,13 @@ async fn list(client: &Client, state: Option<State>) -> anyhow::Result<()> {
     });
     let pages = async |channel| {
         let mut client = keeper(channel);
-        let (mut all, mut page_token) = (Vec::new(), String::new());
-        loop {
+        call::pages(async |page_token| {
             let page_size = limits::PAGE_SIZE;
             let request = ListCredentialsRequest { page_size, page_token, state: state.into() };
             let page = call::answer(client.list_credentials(request).await)?;
-            all.extend(page.credentials);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(all);
-            }
-        }
+            Ok((page.credentials, page.next_page_token))
+        })
+        .await
     };
     let all = client.call(pages).await?;
     print(match client.output {

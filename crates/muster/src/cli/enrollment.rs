@@ -151,16 +151,12 @@ fn client(channel: Channel) -> CredentialsClient<Channel> {
 
 async fn list(channel: Channel) -> anyhow::Result<Vec<EnrollmentToken>> {
     let mut client = client(channel);
-    let (mut all, mut page_token) = (Vec::new(), String::new());
-    loop {
+    call::pages(async |page_token| {
         let request = ListEnrollmentTokensRequest { page_size: limits::PAGE_SIZE, page_token };
         let page = call::answer(client.list_enrollment_tokens(request).await)?;
-        all.extend(page.enrollment_tokens);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(all);
-        }
-    }
+        Ok((page.enrollment_tokens, page.next_page_token))
+    })
+    .await
 }
 
 fn show(client: &Client, token: EnrollmentToken) -> anyhow::Result<()> {

@@ -99,16 +99,12 @@ fn full(name: &str) -> String {
 
 async fn list(channel: Channel) -> anyhow::Result<Vec<PackageSet>> {
     let mut client = keeper(channel);
-    let (mut all, mut page_token) = (Vec::new(), String::new());
-    loop {
+    call::pages(async |page_token| {
         let request = ListPackageSetsRequest { page_size: limits::PAGE_SIZE, page_token };
         let page = call::answer(client.list_package_sets(request).await)?;
-        all.extend(page.package_sets);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(all);
-        }
-    }
+        Ok((page.package_sets, page.next_page_token))
+    })
+    .await
 }
 
 fn table<'a>(revisions: impl Iterator<Item = &'a PackageSetRevision>) -> String {

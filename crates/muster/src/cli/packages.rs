@@ -188,16 +188,12 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 async fn list(channel: Channel) -> anyhow::Result<Vec<PackageVersion>> {
     let mut client = keeper(channel);
-    let (mut all, mut page_token) = (Vec::new(), String::new());
-    loop {
+    call::pages(async |page_token| {
         let request = ListPackageVersionsRequest { page_size: limits::PAGE_SIZE, page_token };
         let page = call::answer(client.list_package_versions(request).await)?;
-        all.extend(page.package_versions);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(all);
-        }
-    }
+        Ok((page.package_versions, page.next_page_token))
+    })
+    .await
 }
 
 fn table(all: &[PackageVersion]) -> String {

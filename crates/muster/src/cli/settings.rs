@@ -113,16 +113,12 @@ fn client(channel: Channel) -> ConnectionSettingsClient<Channel> {
 
 async fn list(channel: Channel) -> anyhow::Result<Vec<NamedConnectionSettings>> {
     let mut client = client(channel);
-    let (mut all, mut page_token) = (Vec::new(), String::new());
-    loop {
+    call::pages(async |page_token| {
         let request = ListConnectionSettingsRequest { page_size: limits::PAGE_SIZE, page_token };
         let page = call::answer(client.list_connection_settings(request).await)?;
-        all.extend(page.connection_settings);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(all);
-        }
-    }
+        Ok((page.connection_settings, page.next_page_token))
+    })
+    .await
 }
 
 fn table(all: &[NamedConnectionSettings]) -> String {
