@@ -7,6 +7,8 @@
 //!
 //! [`step`] never fails and never panics: whatever an agent sends is a fact about that agent.
 
+#[cfg(test)]
+mod admission;
 mod commands;
 #[cfg(test)]
 mod commands_laws;

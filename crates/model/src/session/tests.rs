@@ -83,6 +83,8 @@ pub(super) struct Agent {
     pub(super) decision: u64,
     n: u64,
     pub(super) generation: u64,
+    /// What it shows at the door.
+    pub(super) shown: Shown<'static>,
 }
 
 impl Agent {
@@ -93,6 +95,7 @@ impl Agent {
             decision: 1,
             n: 0,
             generation: 1,
+            shown: Shown::Nothing,
         }
     }
 
@@ -112,7 +115,7 @@ impl Agent {
             floor: 0,
             rival,
             answered: None,
-            from: Origin { remote_address: "", token_name: "t", ..Origin::default() },
+            from: Origin { remote_address: "", token_name: "t", shown: self.shown },
             message,
         };
         reply(self.step(&input).0)
@@ -127,7 +130,8 @@ impl Agent {
 
     pub(super) fn poll(&mut self, message: &AgentToServer) -> Reply {
         let answered = self.record.sequence_num;
-        reply(self.step(&Input::Poll { answered, from: Origin::default(), message }).0)
+        let from = Origin { shown: self.shown, ..Origin::default() };
+        reply(self.step(&Input::Poll { answered, from, message }).0)
     }
 }
 
