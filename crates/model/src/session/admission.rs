@@ -5,6 +5,7 @@ use super::tests::{Agent, bare, described, everyone_gets};
 use super::*;
 use crate::command::CommandId;
 use crate::credential::AgentCredential;
+use opamp::v1::{AgentCapabilities, ComponentHealth};
 
 fn enrolled() -> Agent {
     let mut agent = Agent::new(everyone_gets(7));
@@ -88,4 +89,32 @@ fn who_is_turned_away_is_not_heard_from_then_on() {
     let poll = Input::Poll { answered: None, from, message: &message };
     assert_eq!(agent.step(&poll).0, Outcome::Refused(Refusal::TurnedAway));
     assert_eq!(agent.record, before, "nothing of it is stored");
+}
+
+/// The serial of the credential that a reply tells.
+fn told(reply: &Reply) -> Option<u64> {
+    let opamp = reply.offers.settings.as_ref()?.opamp.as_ref()?;
+    assert_eq!(opamp.settings, None, "nothing else is assigned");
+    Some(opamp.credential)
+}
+
+#[test]
+fn a_credential_is_told_until_it_is_shown_and_not_for_ever() {
+    let takes = AgentCapabilities::AcceptsOpAmpConnectionSettings as u64;
+    let full = |seq, start_time_unix_nano| {
+        let health = Some(ComponentHealth { start_time_unix_nano, ..Default::default() });
+        AgentToServer { capabilities: takes, health, ..described(seq) }
+    };
+    let mut agent = enrolled();
+    agent.claim(1, &full(0, 1));
+    agent.step(&Input::Admitted(issued(1, 5)));
+    assert_eq!(told(&agent.report(&bare(1))), Some(1));
+    assert_eq!(told(&agent.report(&bare(2))), None, "it is on its way");
+    assert_eq!(told(&agent.claim(2, &bare(3))), Some(1), "it came without");
+    assert_eq!(told(&agent.claim(3, &bare(4))), None, "it does not take it");
+    assert_eq!(told(&agent.claim(4, &full(5, 2))), Some(1), "it was started again");
+    agent.shown = Shown::Own(1);
+    assert_eq!(told(&agent.claim(5, &full(6, 3))), None, "it has it");
+    agent.step(&Input::Admitted(issued(2, 6)));
+    assert_eq!(told(&agent.report(&bare(7))), Some(2), "the next one");
 }
