@@ -209,6 +209,19 @@ async fn who_is_revoked_goes_within_two_seconds_and_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn who_is_turned_away_goes_though_its_token_is_good() {
+    let house = House::new().await;
+    let mut goes = house.welcome(&house.token).await;
+    let mut stays = house.welcome(&house.token).await;
+    goes.say(&report(1, 0)).await;
+    stays.say(&report(2, 0)).await;
+    let refused = Revoked { instance_uid: vec![1; 16].into(), below: 0, refused: true };
+    house.change(|roll| roll.revoked.push(refused)).await;
+    assert_eq!(goes.closed().await, Some(1008));
+    assert_eq!(stays.say(&heartbeat(2, 1)).await.error_response, None);
+}
+
+#[tokio::test]
 async fn a_token_that_is_revoked_closes_what_it_let_in() {
     let house = House::new().await;
     let mut enrolls = house.welcome(&house.token).await;
