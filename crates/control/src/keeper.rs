@@ -93,10 +93,31 @@ pub(crate) async fn relabelled(
     limits: &Limits,
     agents: &[InstanceUid],
 ) -> Result<(), Error> {
+    let ask = Reassess { labels: true, ..Default::default() };
+    copied(bus, limits, agents, ask, limits.worker_timeout).await
+}
+
+/// The same with how they stand with their credentials, and tell them what follows from that.
+pub(crate) async fn admitted(
+    bus: &Client,
+    limits: &Limits,
+    agents: &[InstanceUid],
+) -> Result<(), Error> {
+    let ask = Reassess { labels: true, credentials: true, ..Default::default() };
+    copied(bus, limits, agents, ask, limits.reassess_timeout).await
+}
+
+async fn copied(
+    bus: &Client,
+    limits: &Limits,
+    agents: &[InstanceUid],
+    ask: Reassess,
+    timeout: Duration,
+) -> Result<(), Error> {
     for batch in agents.chunks(limits.reassess_max) {
         let instance_uids = batch.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
-        let ask = Reassess { instance_uids, decision: 0, labels: true, credentials: false };
-        let reply = bus.request(&Subject::Reassess, &ask, limits.worker_timeout).await?;
+        let ask = Reassess { instance_uids, ..ask.clone() };
+        let reply = bus.request(&Subject::Reassess, &ask, timeout).await?;
         if reply.failed > 0 {
             let reason = format!("{} agents could not be written", reply.failed);
             return Err(Error::Unavailable(reason));

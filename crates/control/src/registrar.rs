@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::v1::Reassess;
-use bus::{Client, Subject};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use bus::Client;
+use futures_util::StreamExt as _;
 use model::Random;
 use model::credential::{Admission, CredentialState, Standing};
 use opamp::InstanceUid;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::actor::Actor;
+use crate::keeper::admitted;
 use crate::leader::Leads;
 use crate::ledger::Ledger;
 use crate::ledger::credentials::Issue;
@@ -31,8 +31,6 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Renewed when this part of its life is left: time enough to reach an agent that is away.
 const RENEW_AT: u32 = 3;
-/// Between two looks at all credentials, at most.
-const HOUR: Duration = Duration::from_secs(3600);
 /// Agents that are written at the same time.
 const IN_FLIGHT: usize = 16;
 
@@ -59,7 +57,7 @@ impl Registrar {
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Often enough that nothing expires between two of them.
-        let every = (self.lifetime / 100).clamp(LOOK, HOUR);
+        let every = (self.lifetime / 100).clamp(LOOK, self.limits.keep_interval.max(LOOK));
         let mut renewed: Option<Instant> = None;
         // Whoever leads: the first of them makes it.
         while !self.make_key().await {
@@ -124,7 +122,7 @@ impl Registrar {
             let (ledger, uid, serial) = (self.ledger.clone(), *uid, admission.shown);
             async move { ledger.prove(&uid, serial).await }
         };
-        let firsts = each(proofs.iter().map(prove).collect()).await?;
+        let firsts = each(proofs.iter().map(prove).collect()).await;
         let mut arrived: BTreeMap<String, u64> = BTreeMap::new();
         firsts.into_iter().flatten().for_each(|by| *arrived.entry(by).or_default() += 1);
         for (by, agents) in arrived {
@@ -147,12 +145,12 @@ impl Registrar {
         }
         let enrolled = self.ledger.enroll_by(by, &new, Decided::ByRule).await?;
         let (enrolled, others) = new.split_at(enrolled);
-        self.issue_each(by, enrolled).await?;
+        self.issue_each(by, enrolled).await;
         let ask = |uid: &InstanceUid| {
             let (ledger, uid, by) = (self.ledger.clone(), *uid, by.to_owned());
             async move { ledger.note_asked(&uid, &by).await }
         };
-        each(others.iter().map(ask).collect()).await?;
+        each(others.iter().map(ask).collect()).await;
         roll::changed(&self.bus, &self.limits).await;
         let (enrolled, waiting) = (enrolled.len(), others.len());
         metrics::counter!("muster_control_enrolled_total").increment(enrolled as u64);
@@ -160,7 +158,7 @@ impl Registrar {
         Ok(())
     }
 
-    async fn issue_each(&self, by: &str, uids: &[InstanceUid]) -> Result<(), Error> {
+    async fn issue_each(&self, by: &str, uids: &[InstanceUid]) {
         let issue = |uid: &InstanceUid| {
             let (ledger, random, uid) = (self.ledger.clone(), self.random.clone(), *uid);
             let (by, expires_unix) = (by.to_owned(), expiry(ledger.clock.now().0, self.lifetime));
@@ -170,7 +168,7 @@ impl Registrar {
                 ledger.issue_credential(issue, &nobody, &*random).await.map(drop)
             }
         };
-        each(uids.iter().map(issue).collect()).await.map(drop)
+        each(uids.iter().map(issue).collect()).await;
     }
 
     /// Renews what expires soon, and tells workers again what they seem not to have heard.
@@ -191,7 +189,7 @@ impl Registrar {
         }
         metrics::gauge!("muster_control_enrollments_waiting").set(f64::from(waiting));
         for batch in due.chunks(self.limits.reassess_max) {
-            self.issue_each("", batch).await?;
+            self.issue_each("", batch).await;
             tracing::info!(agents = batch.len(), "credentials renewed");
             admitted(&self.bus, &self.limits, batch).await?;
         }
@@ -207,19 +205,16 @@ pub(crate) fn expiry(now_ms: u64, lifetime: Duration) -> u64 {
     now_ms / 1000 + lifetime.as_secs()
 }
 
-/// Does what is to be done for each agent, some at a time.
-async fn each<T>(jobs: Vec<impl Future<Output = Result<T, Error>>>) -> Result<Vec<T>, Error> {
-    futures_util::stream::iter(jobs).buffer_unordered(IN_FLIGHT).try_collect().await
-}
-
-/// Has workers read anew how agents stand, and their labels, and tell them what follows from it.
-pub(crate) async fn admitted(
-    bus: &Client,
-    limits: &Limits,
-    uids: &[InstanceUid],
-) -> Result<(), Error> {
-    let instance_uids = uids.iter().map(|uid| uid.as_bytes().to_vec().into()).collect();
-    let ask = Reassess { instance_uids, decision: 0, labels: true, credentials: true };
-    bus.request(&Subject::Reassess, &ask, limits.reassess_timeout).await?;
-    Ok(())
+/// Does what is to be done for each agent, some at a time. What fails is done at the next look: one
+/// agent does not hold up the others.
+async fn each<T>(jobs: Vec<impl Future<Output = Result<T, Error>>>) -> Vec<T> {
+    let jobs = futures_util::stream::iter(jobs).buffer_unordered(IN_FLIGHT);
+    let mut failed = Vec::new();
+    let done =
+        jobs.filter_map(|result| std::future::ready(result.map_err(|it| failed.push(it)).ok()));
+    let done = done.collect().await;
+    if let Some(first) = failed.first() {
+        tracing::warn!(agents = failed.len(), %first, "credentials not written");
+    }
+    done
 }

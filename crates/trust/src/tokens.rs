@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
-use crate::Error;
 use crate::limits::{NAME_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_CHARS_MIN};
+use crate::{Error, token_digest};
 
 /// SHA-256 of a token. Looking one up takes as long whatever it has in common with a real one.
 type Fingerprint = [u8; 32];
@@ -51,7 +49,7 @@ impl Tokens {
             if !names.insert(name) {
                 return refuse(format!("{name:?} is also the name of another token"));
             }
-            let holder = Holder { name: name.into(), fingerprint: fingerprint(token.as_bytes()) };
+            let holder = Holder { name: name.into(), fingerprint: token_digest(token.as_bytes()) };
             if tokens.holders.contains_key(&holder.fingerprint) {
                 return refuse(format!("the token of {name:?} is also somebody else's"));
             }
@@ -67,7 +65,7 @@ impl Tokens {
 
     /// Who holds this token.
     pub fn holder(&self, token: &[u8]) -> Option<Arc<Holder>> {
-        self.holders.get(&fingerprint(token)).cloned()
+        self.holders.get(&token_digest(token)).cloned()
     }
 
     /// Whether a token that was good is still good, and still its holder's.
@@ -90,10 +88,6 @@ fn check(name: &str, token: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn fingerprint(token: &[u8]) -> Fingerprint {
-    Sha256::digest(token).into()
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use opamp::InstanceUid;
 
 use super::{Api, convert, page};
 use crate::actor::Actor;
+use crate::keeper::admitted;
 use crate::ledger::credentials::Issue;
 use crate::ledger::enrollment::Decided;
-use crate::registrar::{admitted, expiry};
+use crate::registrar::expiry;
 use crate::v1::{self, credential as wire};
 use crate::{Error, roll};
 

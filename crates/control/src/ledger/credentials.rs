@@ -10,7 +10,7 @@ use opamp::InstanceUid;
 use store::tables::credentials::{
     FleetKey, decode, decode_key, decode_revocation, encode, encode_key, encode_revocation,
 };
-use store::{Key, Stored, Table, Version};
+use store::{Key, Table, Version};
 use trust::{Credential, Secret, Signer};
 
 use super::{Held, Ledger};
@@ -90,11 +90,19 @@ impl Ledger {
     pub(crate) async fn standings(&self, uids: &[InstanceUid]) -> Result<Vec<Standing>, Error> {
         let keys: Vec<Key> = uids.iter().map(Key::credential).collect();
         let stored = self.within(self.store.get(&keys)).await?;
-        let standing = |(key, stored): (&Key, Option<Stored>)| match stored {
-            Some(stored) => Ok(decode(key, &stored.value)?.value.standing(stored.version.0)),
-            None => Ok(Standing::default()),
-        };
-        keys.iter().zip(stored).map(standing).collect()
+        let mut standings = Vec::with_capacity(keys.len());
+        for (key, stored) in keys.iter().zip(stored) {
+            standings.push(match stored.map(|stored| (decode(key, &stored.value), stored)) {
+                None => Standing::default(),
+                Some((Ok(read), stored)) => read.value.standing(stored.version.0),
+                // Workers turn it away for the same reason.
+                Some((Err(error), stored)) => {
+                    self.set_aside(key, &stored, &error).await;
+                    Standing { refused: true, ..Standing::default() }
+                }
+            });
+        }
+        Ok(standings)
     }
 
     /// What was issued to an agent.

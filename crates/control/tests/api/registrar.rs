@@ -89,6 +89,10 @@ impl House {
         }
     }
 
+    async fn credential_of(&self, byte: u8) -> bool {
+        self.all(State::Active).await.iter().any(|it| it.name == name(byte))
+    }
+
     async fn uses(&self, name: &str) -> i64 {
         let request = GetEnrollmentTokenRequest { name: format!("enrollmentTokens/{name}") };
         self.client().get_enrollment_token(request).await.unwrap().into_inner().uses
@@ -175,6 +179,20 @@ async fn who_comes_by_what_is_not_there_or_not_good_waits() {
     let bad = GetCredentialRequest { name: "credentials/x".to_owned() };
     let error = house.client().get_credential(bad).await.unwrap_err();
     assert!(error.code() == Code::InvalidArgument && error.message().starts_with("name"));
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_does_not_hold_up_the_others() {
+    let house = House::new().await;
+    house.token("ci", 0, Approval::Automatic).await;
+    let key = store::Key::credential(&opamp::InstanceUid::from_bytes([1; 16]));
+    let broken = store::Write::next(key, store::Version::ABSENT, "not one".into());
+    house.rig.ledger.inner.commit(vec![broken]).await.unwrap();
+    house.sees(1, "enrollmentTokens/ci", 0, Standing::default()).await;
+    house.sees(2, "enrollmentTokens/ci", 0, Standing::default()).await;
+    house.sees(1, "", 3, standing(3, 0, 2)).await;
+    until("the other is enrolled", async || house.credential_of(2).await).await;
+    assert_eq!(house.uses("ci").await, 1);
 }
 
 #[tokio::test]
