@@ -172,10 +172,11 @@ impl AgentCredential {
         }
     }
 
-    /// After it was decided that the agent may be enrolled anew. Serials go on.
+    /// After it was decided that the agent may be enrolled anew. Serials go on, from what the agent
+    /// is known to have shown if that is more: the ledger may have lost it.
     #[must_use]
-    pub fn reset(self) -> Self {
-        let (serial, below) = (self.serial, self.serial + 1);
+    pub fn reset(self, shown: u64) -> Self {
+        let (serial, below) = (self.serial, self.serial.max(shown) + 1);
         let older_unix = self.last_unix();
         Self { serial, below, older_unix, ..Self::none(self.uid) }
     }
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!((again.serial, below(&again)), (2, Some(2)), "serial 1 stays revoked");
         assert_eq!(again.state(NOW), CredentialState::Active);
         assert_eq!(again.state(Timestamp(10_000)), CredentialState::Expired);
-        let anew = gone.reset();
+        let anew = gone.reset(0);
         let told = anew.revocation().unwrap();
         assert_eq!((told.below, told.until_unix, told.refused), (2, 10, false));
         assert_eq!(anew.state(NOW), CredentialState::Reset);
@@ -377,9 +378,21 @@ mod tests {
         assert!(admission.is_pending() && admission.is_turned_away());
         assert_eq!(admission.refuses(Shown::Own(1)), Some(Refusal::TurnedAway));
         assert_eq!(admission.refuses(Shown::Nothing), None);
-        admission.standing = proven.reset().standing(4);
+        admission.standing = proven.reset(1).standing(4);
         assert_eq!(admission.refuses(token), None, "it may be enrolled anew");
         admission.note(token);
         assert!(admission.is_pending());
+    }
+
+    #[test]
+    fn who_showed_what_the_ledger_lost_can_be_enrolled_anew() {
+        let mut admission = Admission { shown: 7, ..Admission::default() };
+        let token = Shown::Token("ci");
+        assert_eq!(admission.refuses(token), Some(Refusal::HasItsOwn));
+        admission.standing = none().reset(7).standing(1);
+        assert_eq!(admission.refuses(token), None);
+        admission.note(token);
+        assert!(admission.is_new() && !admission.is_proof());
+        assert_eq!(issued(none().reset(7)).serial, 8, "above all that it had");
     }
 }

@@ -118,7 +118,10 @@ impl Api {
 
     pub(super) async fn reset(&self, name: &str, actor: &Actor) -> Result<v1::Credential, Error> {
         let uid = parse(name)?;
-        let reset = self.ledger.reset_credential(&uid).await?;
+        let seen = self.view.agent(&uid);
+        let seen = seen.as_ref().and_then(|it| it.entry.summary.admission.as_ref());
+        let shown = seen.map_or(0, |admission| admission.shown);
+        let reset = self.ledger.reset_credential(&uid, shown).await?;
         self.spread(&uid, actor, "reset").await;
         Ok(self.told(&reset))
     }

@@ -77,13 +77,16 @@ impl Ledger {
         Ok((before.proven == 0 && after.proven > 0).then_some(after.enrollment))
     }
 
-    /// Lets an agent be enrolled anew; what it has is good no more.
+    /// Lets an agent be enrolled anew that showed this; what it has is good no more.
     pub(crate) async fn reset_credential(
         &self,
         uid: &InstanceUid,
+        shown: u64,
     ) -> Result<AgentCredential, Error> {
-        self.credential(uid).await?;
-        self.change_credential(uid, |credential| Ok(credential.reset())).await
+        if shown == 0 {
+            self.credential(uid).await?;
+        }
+        self.change_credential(uid, |credential| Ok(credential.reset(shown))).await
     }
 
     /// How agents stand; those that were never heard of stand at the default.

@@ -182,6 +182,19 @@ async fn who_comes_by_what_is_not_there_or_not_good_waits() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_credential_the_ledger_lost_can_be_reset() {
+    let house = House::new().await;
+    let reset = |byte| ResetCredentialRequest { name: name(byte) };
+    let error = house.client().reset_credential(reset(1)).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    house.sees(1, "", 7, standing(7, 7, 2)).await;
+    let known = async || house.client().reset_credential(reset(1)).await.is_ok();
+    until("the agent is seen", known).await;
+    let found = house.credential(1).await.unwrap();
+    assert_eq!((found.state(), found.oldest_good_serial), (State::Reset, 8));
+}
+
+#[tokio::test]
 async fn one_that_cannot_be_read_does_not_hold_up_the_others() {
     let house = House::new().await;
     house.token("ci", 0, Approval::Automatic).await;

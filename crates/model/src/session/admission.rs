@@ -23,7 +23,7 @@ fn issued(times: u64, version: u64) -> Standing {
 fn reset(version: u64) -> Standing {
     let none = AgentCredential::none(InstanceUid::from_bytes([1; 16]));
     let issued = none.issued(Timestamp(1), String::new(), 100, false);
-    issued.reset().standing(version)
+    issued.reset(0).standing(version)
 }
 
 #[test]
